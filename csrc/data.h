@@ -1,0 +1,20 @@
+/* data.h: reading a caller's matrix where it lies, one row at a time, as the network's real type.
+ *
+ * The only code that knows fnn_data_type and strides: whoever needs a row as float or double asks here. A new type is
+ * a row in the list of data.c (and its number in fastnn.h). fnn_first_nonfinite() of fastnn.h is defined here too.
+ *
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+#ifndef FNN_DATA_H
+#define FNN_DATA_H
+
+#include "fastnn.h"
+
+/* out[j] = array[row, j] converted to real_type (fnn_real_type), j = 0..columns-1; out is aligned for that type.
+ * Exact where the type can hold the value, else rounded in the rounding mode of the calling thread. */
+void fnn_read_row(const fnn_array *array, ptrdiff_t row, int real_type, void *out);
+
+/* A hint that array[row, :] will be read soon. Does nothing for rows whose columns are not side by side. */
+void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row);
+
+#endif

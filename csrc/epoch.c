@@ -1,0 +1,244 @@
+/* epoch.c: the training loop; many steps in one call and one parallel region.
+ *
+ * Compiled once per real type. A step is two phases with a barrier after each. In the first every thread carries rows
+ * from the gather through the forward pass and the loss down the backward pass. In the second it owns a share of the
+ * parameters: it completes their gradient, updates them, and rewrites their working copies. The schedules differ in
+ * who computes the gradient of the weights:
+ *   depth-first (narrow networks): with the rows, tile by tile, into the slot of that part of the batch; the owner
+ *     then sums the slots in order;
+ *   layer by layer (wider ones): the owner, over all rows of the batch (in chunks, when it is large).
+ * Neither slots nor chunks depend on threads, so results do not.
+ */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+#include <float.h>
+#include <stdatomic.h>
+
+#include "clock.h"
+#include "data.h"
+#include "loss.h"
+#include "optimizer.h"
+#include "parallel.h"
+
+typedef FNN_TYPED(plan) plan_type;
+
+/* Multiply-adds between two looks at the clock: about 20 microseconds of work. */
+#define WORK_PER_LOOK 2e6
+
+typedef struct {
+    const fnn_training *training;
+    plan_type plan;
+    comparison with;
+    int32_t n_ops; /* run before the loss */
+    double row_work;
+    atomic_int stop; /* poll() asked to; set in the first phase by thread 0, read by all after its barrier */
+    atomic_int bad;  /* a parameter became not finite; set in the second phase */
+    /* Of thread 0 alone: */
+    double next_poll, work_since_look;
+    fnn_training_result *result;
+} train_call;
+
+/* What every thread knows of the step under way; each computes the same. */
+typedef struct {
+    ptrdiff_t first, rows; /* of the epoch's order */
+    ptrdiff_t slots;
+    double learning_rate;
+    double loss_sum, weight_sum;
+    int64_t update; /* its number, were it applied */
+} step_state;
+
+static void look_at_clock(train_call *call, double work) {
+    const fnn_training *t = call->training;
+    call->work_since_look += work;
+    if (!t->poll || call->work_since_look < WORK_PER_LOOK) return;
+    call->work_since_look = 0;
+    if (fnn_seconds() < call->next_poll) return;
+    if (t->poll(t->poll_context)) atomic_store_explicit(&call->stop, 1, memory_order_relaxed);
+    call->next_poll = fnn_seconds() + t->poll_seconds;
+}
+
+/* Whether the batch under way is to be dropped; a hint before the barrier, the same for all after it. */
+static int stopped(train_call *call) { return atomic_load_explicit(&call->stop, memory_order_relaxed); }
+
+/* The outputs of trained rows, for metrics: the folded last operation is made up for. */
+static void keep_outputs(const train_call *call, ptrdiff_t first, real *set, ptrdiff_t row, ptrdiff_t rows) {
+    const fnn_training *t = call->training;
+    const plan_type *plan = &call->plan;
+    const fnn_network *network = t->network;
+    const ptrdiff_t n = network->widths[network->output], stride = plan->stride[network->output];
+    real *y = set + plan->value_at[network->output] + row * stride;
+    if (call->n_ops < network->n_ops)
+        plan->kernels->activation_forward[network->ops[call->n_ops].activation](rows, n, y, stride, y, stride);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const ptrdiff_t to = t->order ? (ptrdiff_t)t->order[first + row + i] : first + row + i;
+        for (ptrdiff_t j = 0; j < n; j++) ((real *)t->outputs)[to * n + j] = y[i * stride + j];
+    }
+}
+
+/* First phase for rows [row, row + rows) of a set whose row 0 is row `first` of the epoch. */
+static void carry_rows(const train_call *call, ptrdiff_t first, int nth, real *set, ptrdiff_t row, ptrdiff_t rows) {
+    const fnn_training *t = call->training;
+    FNN_TYPED(gather)(&call->plan, set, row, rows, &t->x, t->order, first);
+    FNN_TYPED(forward_rows)(&call->plan, call->n_ops, set, row, rows);
+    FNN_TYPED(loss_rows)(&call->plan, &call->with, first, nth, set, row, rows, 1);
+    if (t->outputs) keep_outputs(call, first, set, row, rows);
+    FNN_TYPED(backward_rows)(&call->plan, call->n_ops, 0, set, row, rows);
+}
+
+/* The gradient vector of a slot: the first is the caller's own. */
+static real *slot(const train_call *call, ptrdiff_t nth) {
+    return nth == 0 ? call->training->grads : call->plan.slot_grads + (nth - 1) * call->training->network->n_params;
+}
+
+/* Depth-first, first phase: the slots of this thread, tile by tile. */
+static void carry_slots(train_call *call, const step_state *step, int thread, int threads) {
+    const plan_type *plan = &call->plan;
+    real *set = plan->sets + thread * plan->set_size;
+    for (ptrdiff_t s = 0; s < step->slots; s++) {
+        if (s * threads / step->slots != thread) continue;
+        const ptrdiff_t begin = step->rows * s / step->slots, end = step->rows * (s + 1) / step->slots;
+        double loss = 0, weight = 0;
+        for (ptrdiff_t row = begin; row < end; row += plan->chunk_rows) {
+            const ptrdiff_t rows = end - row < plan->chunk_rows ? end - row : plan->chunk_rows;
+            if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
+            if (stopped(call)) return;
+            carry_rows(call, step->first + row, thread, set, 0, rows);
+            FNN_TYPED(sum_losses)(plan, thread, 0, rows, &loss, &weight);
+            for (int32_t i = 0; i < plan->network->n_segments; i++)
+                FNN_TYPED(segment_gradient)(plan, i, 0, plan->network->segments[i].rows, set, 0, rows, row > begin,
+                                            slot(call, s));
+        }
+        plan->part_loss[s] = loss;
+        plan->part_weight[s] = weight;
+    }
+}
+
+/* Second phase for this thread's rows of one segment, its gradient being complete. */
+static void apply_update(train_call *call, const step_state *step, int32_t segment, ptrdiff_t first, ptrdiff_t last) {
+    const fnn_training *t = call->training;
+    if (FNN_TYPED(update_segment)(t->network, call->plan.kernels, t->optimizer, step->update, step->learning_rate,
+                                  1 / step->weight_sum, segment, first, last, t->params, t->grads))
+        atomic_store_explicit(&call->bad, 1, memory_order_relaxed);
+    FNN_TYPED(pack_segment)(&call->plan, t->params, segment, first, last);
+}
+
+static int is_finite(double x) { return x >= -DBL_MAX && x <= DBL_MAX; }
+
+/* Whether the step's sums allow an update: a batch without weight is skipped, one without a finite loss ends the run. */
+static int updates(const step_state *step) { return step->weight_sum > 0 && is_finite(step->loss_sum); }
+
+/* Both schedules return whether the batch was dropped: one reading of `stop` between the two barriers, because after
+ * the second thread 0 may already be setting it in the next step. */
+static int step_depth_first(train_call *call, step_state *step, fnn_team *team, int thread, int threads) {
+    const fnn_network *network = call->training->network;
+    carry_slots(call, step, thread, threads);
+    fnn_team_barrier(team, thread);
+    if (stopped(call)) return 1;
+    for (ptrdiff_t s = 0; s < step->slots; s++) {
+        step->loss_sum += call->plan.part_loss[s];
+        step->weight_sum += call->plan.part_weight[s];
+    }
+    if (updates(step)) {
+        for (int32_t i = 0; i < network->n_segments; i++) {
+            ptrdiff_t first, last;
+            FNN_TYPED(share_of_segment)(&call->plan, i, thread, threads, &first, &last);
+            if (first >= last) continue;
+            const fnn_segment *segment = &network->segments[i];
+            const ptrdiff_t begin = segment->offset + first * segment->columns;
+            for (ptrdiff_t s = 1; s < step->slots; s++)
+                call->plan.kernels->add((last - first) * segment->columns, slot(call, 0) + begin,
+                                        slot(call, s) + begin);
+            apply_update(call, step, i, first, last);
+        }
+    }
+    fnn_team_barrier(team, thread);
+    return 0;
+}
+
+static int step_by_layers(train_call *call, step_state *step, fnn_team *team, int thread, int threads) {
+    const fnn_network *network = call->training->network;
+    const plan_type *plan = &call->plan;
+    for (ptrdiff_t done = 0; done < step->rows; done += plan->chunk_rows) {
+        const ptrdiff_t left = step->rows - done, rows = left < plan->chunk_rows ? left : plan->chunk_rows;
+        const ptrdiff_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
+        if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
+        if (begin < end && !stopped(call))
+            carry_rows(call, step->first + done, 0, plan->sets, begin, end - begin);
+        fnn_team_barrier(team, thread);
+        if (stopped(call)) return 1;
+        FNN_TYPED(sum_losses)(plan, 0, 0, rows, &step->loss_sum, &step->weight_sum);
+        const int is_last = left <= plan->chunk_rows;
+        for (int32_t i = 0; i < network->n_segments; i++) {
+            ptrdiff_t first, last;
+            FNN_TYPED(share_of_segment)(plan, i, thread, threads, &first, &last);
+            if (first >= last) continue;
+            FNN_TYPED(segment_gradient)(plan, i, first, last, plan->sets, 0, rows, done > 0, call->training->grads);
+            if (is_last && updates(step)) apply_update(call, step, i, first, last);
+        }
+        fnn_team_barrier(team, thread);
+    }
+    return 0;
+}
+
+static void run_steps(void *context, fnn_team *team, int thread, int threads) {
+    train_call *call = context;
+    const fnn_training *t = call->training;
+    const ptrdiff_t n = t->x.rows;
+    int64_t update = t->optimizer->step;
+    double loss_sum = 0, weight_sum = 0;
+    ptrdiff_t steps = 0;
+    int status = FNN_FINISHED;
+    for (int32_t i = 0; i < t->network->n_segments; i++) {
+        ptrdiff_t first, last;
+        FNN_TYPED(share_of_segment)(&call->plan, i, thread, threads, &first, &last);
+        FNN_TYPED(pack_segment)(&call->plan, t->params, i, first, last);
+    }
+    fnn_team_barrier(team, thread);
+    while (steps < t->n_steps) {
+        step_state step = {.first = (t->first_step + steps) * t->batch, .update = update + 1};
+        step.rows = n - step.first < t->batch ? n - step.first : t->batch;
+        if (step.rows <= 0) break;
+        step.slots = FNN_TYPED(slots_of)(t->network, step.rows);
+        step.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? steps : 0];
+        const int dropped = call->plan.depth_first ? step_depth_first(call, &step, team, thread, threads)
+                                                   : step_by_layers(call, &step, team, thread, threads);
+        if (dropped) {
+            status = FNN_STOPPED;
+            break;
+        }
+        loss_sum += step.loss_sum;
+        weight_sum += step.weight_sum;
+        if (!is_finite(step.loss_sum)) {
+            status = FNN_DIVERGED;
+            break;
+        }
+        steps++;
+        update += updates(&step);
+        if (atomic_load_explicit(&call->bad, memory_order_relaxed)) {
+            status = FNN_BAD_UPDATE;
+            break;
+        }
+    }
+    if (thread != 0) return;
+    t->optimizer->step = update;
+    *call->result = (fnn_training_result){status, threads, steps, loss_sum, weight_sum};
+}
+
+void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result) {
+    const ptrdiff_t n = training->x.rows, batch = training->batch < n ? training->batch : n;
+    train_call call = {
+        .training = training,
+        .with = {&training->objective, &training->y, training->weights, training->order},
+        .n_ops = FNN_TYPED(ops_before_loss)(training->network, &training->objective),
+        .row_work = FNN_TYPED(row_work)(training->network),
+        .next_poll = fnn_seconds() + training->poll_seconds,
+        .result = result,
+    };
+    *result = (fnn_training_result){FNN_FINISHED, 1, 0, 0, 0};
+    FNN_TYPED(plan_lay_out)(&call.plan, training->network, FNN_USE_TRAIN, batch, training->threads,
+                            training->workspace);
+    FNN_TYPED(bind_params)(&call.plan, training->params);
+    if (training->shuffle)
+        fnn_permutation(training->seed, FNN_STREAM_SHUFFLE, training->epoch, n, training->order);
+    fnn_team_run(training->threads, run_steps, &call);
+}

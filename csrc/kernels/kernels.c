@@ -1,0 +1,49 @@
+/* kernels.c: all kernels of one instruction set and one real type, behind one table.
+ *
+ * Compiled once per set (FNN_ISA, FNN_ISA_<SET>) and type (FNN_REAL) with that set's flags. Everything is static but
+ * the table: nothing compiled for one set can be linked into another.
+ */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define FNN_KERNELS 1
+#include "kernels.h"
+
+#include "../simd/simd.h"
+#include "../simd/transpose.h"
+#include "../simd/vector_math.h"
+#include "activations.h"
+#include "arrays.h"
+#include "losses.h"
+#include "matmul.h"
+#include "optimizers.h"
+
+#define STRING2(name) #name
+#define STRING(name) STRING2(name)
+
+#if FNN_REAL == 32
+#define TABLE_NAME FNN_CONCAT(FNN_CONCAT(fnn_kernels_, FNN_ISA), _f32)
+#else
+#define TABLE_NAME FNN_CONCAT(FNN_CONCAT(fnn_kernels_, FNN_ISA), _f64)
+#endif
+
+extern const FNN_TYPED(fnn_kernels) TABLE_NAME;
+const FNN_TYPED(fnn_kernels) TABLE_NAME = {
+    .isa = STRING(FNN_ISA),
+    .lanes = VF_LANES,
+    .panel_columns = PANEL,
+    .tile_rows = TILE_ROWS,
+    .matmul = matmul,
+    .matmul_transposed = matmul_transposed,
+    .matmul_transposed_thin = matmul_transposed_thin,
+    .matmul_thin = matmul_thin,
+    .matmul_row = matmul_row,
+    .column_sums = column_sums,
+    .add = add,
+    .pack = pack,
+    .pack_transposed = pack_transposed,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
+    .loss = loss_kernels,
+    .update = update_kernels,
+    .vector = vector_functions,
+    .fma_loop = fma_loop,
+};

@@ -1,0 +1,112 @@
+/* kernels.h: the table of kernels, one per instruction set and real type, and each kernel's formula.
+ *
+ * Kernels are leaves: one thread, no memory of their own, no knowledge of layers. They read and write exactly the
+ * elements their sizes name: the end of a row is masked. Matrices are row-major with a leading dimension (ld...) in
+ * elements. Every element of a product is one ordered chain of fused multiply-adds over k, so its bits depend neither
+ * on tiles nor on vector width; only thin products (at most FNN_THIN units) sum 16 interleaved chains by a fixed tree.
+ * To add a kernel: declare it here, write it in one of the files beside, name it in kernels.c.
+ */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FASTNN_KERNELS_H
+#define FASTNN_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../real.h"
+
+/* Layers of at most this many units are summed along their inputs, in 16 chains: lanes over 2 columns would idle. */
+#define FNN_THIN 8
+/* Rows of working copies of thin weights are padded with zeros to a multiple of this many elements. */
+#define FNN_CHAINS 16
+
+/* f(rows, n, in, ldin, out, ldout). forward: out = f(in), in may be out. backward: out = out . f'(in), where in holds
+ * the function's output or its input, whichever its row in the list asks for. */
+typedef void (*FNN_TYPED(fnn_map))(ptrdiff_t rows, ptrdiff_t n, const real *in, ptrdiff_t ldin, real *out,
+                                   ptrdiff_t ldout);
+
+/* Applied to each finished tile of a product while it is in the first-level cache: f(tile of in, tile of the product).
+ * in NULL: the product itself. f NULL: nothing. Elementwise functions only. */
+typedef struct {
+    FNN_TYPED(fnn_map) f;
+    const real *in;
+    ptrdiff_t ldin;
+} FNN_TYPED(fnn_epilogue);
+
+/* A batch seen by a loss: what it compares and where its results go. */
+typedef struct {
+    ptrdiff_t rows, n;
+    const real *z; /* (rows, n) outputs or logits */
+    ptrdiff_t ldz;
+    const int32_t *labels; /* [rows], or NULL and then values (rows, n) */
+    const real *values;
+    ptrdiff_t ldvalues;
+    const double *weights; /* [rows] factor of each row's gradient; NULL: 1 */
+    double *row_loss;      /* [rows] out, not weighted */
+    real *dz;              /* (rows, n) out, weight . dloss/dz; NULL: not wanted */
+    ptrdiff_t lddz;
+    const double *parameters;
+} FNN_TYPED(fnn_loss_batch);
+typedef void (*FNN_TYPED(fnn_loss_kernel))(const FNN_TYPED(fnn_loss_batch) * batch);
+
+/* One optimizer step on n neighbouring parameters. gradient = grads.scale + l1.sign(param) + 2.l2.param. */
+typedef struct {
+    ptrdiff_t n;
+    real *params;
+    const real *grads;
+    real *state[3];
+    real scale, l1, l2;
+    real constants[8]; /* prepared once per step by the optimizer's row: learning rate, betas, bias corrections */
+} FNN_TYPED(fnn_update_batch);
+/* Returns nonzero when a new parameter is not finite. */
+typedef int (*FNN_TYPED(fnn_update_kernel))(const FNN_TYPED(fnn_update_batch) * batch);
+
+typedef struct {
+    const char *isa;
+    int lanes;         /* elements of a vector register */
+    int panel_columns; /* columns of a packed panel, two registers */
+    int tile_rows;     /* rows of the register tile */
+
+    /* c (m, n) = start (n) + a (m, k) . b (k, n), chains starting at start[j] (NULL: 0).
+     * b lies in panels of panel_columns columns: element (l, j) is b[j / panel * panel_stride + l * ldb + j % panel].
+     * Row-major b: ldb = its leading dimension, panel_stride = panel_columns. */
+    void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
+                   ptrdiff_t panel_stride, const real *start, real *c, ptrdiff_t ldc,
+                   const FNN_TYPED(fnn_epilogue) * epilogue);
+    /* c (m, n) = [c +] a (k, m)^T . b (k, n): chains over the k rows, starting at c (accumulate) or 0. */
+    void (*matmul_transposed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
+                              ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc);
+    /* The same for n <= FNN_THIN, lanes over m. */
+    void (*matmul_transposed_thin)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
+                                   ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc);
+    /* c (m, n) = a (m, k) . bt (n, ldbt)^T + start (n), n <= FNN_THIN: 16 chains over k and a fixed tree, then start.
+     * Rows of bt are padded with zeros to a multiple of FNN_CHAINS. */
+    void (*matmul_thin)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *bt,
+                        ptrdiff_t ldbt, const real *start, real *c, ptrdiff_t ldc);
+    /* y (n) = start (n) + x (k) . b in panels (ldb = panel_columns): the product of one row. */
+    void (*matmul_row)(ptrdiff_t n, ptrdiff_t k, const real *x, const real *b, ptrdiff_t panel_stride,
+                       const real *start, real *y);
+    /* sums (n) = [sums +] column sums of a (rows, n): one chain over the rows each. */
+    void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const real *a, ptrdiff_t lda, int accumulate, real *sums);
+    /* a (n) += b (n). */
+    void (*add)(ptrdiff_t n, real *a, const real *b);
+    /* Rows first..first+rows-1 of w (., n) into panels of panel_stride elements, tails zero. */
+    void (*pack)(ptrdiff_t first, ptrdiff_t rows, ptrdiff_t n, const real *w, ptrdiff_t panel_stride, real *panels);
+    /* The same rows as columns first.. of w^T (n, .) in panels; first is a multiple of panel_columns / 2, and total is
+     * the number of rows of w, behind which the last panel is filled with zeros. */
+    void (*pack_transposed)(ptrdiff_t first, ptrdiff_t rows, ptrdiff_t total, ptrdiff_t n, const real *w,
+                            ptrdiff_t panel_stride, real *panels);
+
+    const FNN_TYPED(fnn_map) * activation_forward; /* by index in the list of activations.h */
+    const FNN_TYPED(fnn_map) * activation_backward;
+    const FNN_TYPED(fnn_loss_kernel) * loss;       /* losses.h */
+    const FNN_TYPED(fnn_update_kernel) * update;   /* optimizers.h */
+
+    void (*const *vector)(ptrdiff_t n, const real *x, real *y); /* fnn_vector_function */
+    /* rounds x 24 independent FMAs per lane in registers; returns a value that depends on all of them. */
+    real (*fma_loop)(ptrdiff_t rounds);
+} FNN_TYPED(fnn_kernels);
+
+#define FNN_FMA_LOOP_CHAINS 24
+
+#endif

@@ -1,0 +1,208 @@
+/* plan.c: sizes and places of everything a call works on; see plan.h.
+ *
+ * Compiled once per real type. plan_lay_out() walks the list of what is needed in a fixed order, taking aligned pieces
+ * of the workspace; run without memory it only adds up.
+ */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "plan.h"
+
+#include <string.h>
+
+#define ALIGNMENT 64
+
+/* Networks whose layers all have fewer units than this, and few parameters, are walked depth-first: their
+ * activations stay in the first cache, and their gradients are small enough to keep in slots. */
+#define NARROW_UNITS 128
+#define NARROW_PARAMS 65536
+#define MAX_SLOTS 16
+/* Layer by layer, the buffers of a chunk of the batch take at most about this many bytes, or this many rows. */
+#define CHUNK_BYTES ((size_t)8 << 20)
+#define CHUNK_ROWS 512
+
+typedef struct {
+    char *memory; /* NULL: only count */
+    size_t used;
+    int overflow;
+} cursor;
+
+/* The next aligned piece of count elements of the given size; NULL when only counting. */
+static void *take(cursor *at, size_t count, size_t size) {
+    if (count && size > (SIZE_MAX / 4) / count) {
+        at->overflow = 1;
+        return NULL;
+    }
+    const size_t bytes = (count * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (bytes > SIZE_MAX / 4 - at->used) {
+        at->overflow = 1;
+        return NULL;
+    }
+    void *piece = at->memory ? at->memory + at->used : NULL;
+    at->used += bytes;
+    return piece;
+}
+
+/* Rows begin at cache lines, but rows a multiple of 256 bytes apart would share a few sets of the first cache. */
+ptrdiff_t FNN_TYPED(padded_stride)(ptrdiff_t columns) {
+    const ptrdiff_t line = ALIGNMENT / (ptrdiff_t)sizeof(real), bad = 4 * line;
+    if (columns > PTRDIFF_MAX / 2) return columns; /* take() refuses it */
+    const ptrdiff_t stride = (columns + line - 1) / line * line;
+    return stride > bad && stride % bad == 0 ? stride + line : stride;
+}
+
+double FNN_TYPED(row_work)(const fnn_network *network) {
+    double work = 0;
+    for (int32_t i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        if (op->kind != FNN_DENSE) continue;
+        const fnn_segment *weight = &network->segments[op->weight];
+        work += (double)weight->rows * (double)weight->columns;
+    }
+    return work;
+}
+
+static int is_narrow(const fnn_network *network) {
+    if (network->n_params > NARROW_PARAMS) return 0;
+    for (int32_t b = 1; b < network->n_buffers; b++)
+        if (network->widths[b] >= NARROW_UNITS) return 0;
+    return 1;
+}
+
+/* A part of the batch costs one more pass over the parameters, so parts grow with the batch: two from 64 rows, which
+ * two threads can share, then one per 128. */
+ptrdiff_t FNN_TYPED(slots_of)(const fnn_network *network, ptrdiff_t batch) {
+    if (!is_narrow(network) || batch < 64) return 1;
+    const ptrdiff_t slots = batch / 128;
+    return slots < 2 ? 2 : slots > MAX_SLOTS ? MAX_SLOTS : slots;
+}
+
+static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_first, ptrdiff_t batch) {
+    if (use == FNN_USE_PASS) return batch;
+    ptrdiff_t most = FNN_TILE_ROWS;
+    if (use == FNN_USE_TRAIN && !depth_first) {
+        size_t row_bytes = 1;
+        for (int32_t b = 0; b < network->n_buffers; b++)
+            row_bytes += 2 * sizeof(real) * (size_t)FNN_TYPED(padded_stride)(network->widths[b]);
+        most = (ptrdiff_t)(CHUNK_BYTES / row_bytes);
+        if (most < CHUNK_ROWS) most = CHUNK_ROWS;
+    }
+    if (batch <= most) return batch > 0 ? batch : 1;
+    const ptrdiff_t chunks = (batch + most - 1) / most;
+    return (batch + chunks - 1) / chunks;
+}
+
+size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *network, int use, ptrdiff_t batch,
+                               int threads, void *memory) {
+    const FNN_TYPED(fnn_kernels) *kernels = FNN_TYPED(fnn_kernels_in_use)();
+    const ptrdiff_t panel = kernels->panel_columns;
+    const size_t n_ops = (size_t)network->n_ops, n_buffers = (size_t)network->n_buffers;
+    cursor at = {memory, 0, 0};
+    memset(plan, 0, sizeof *plan);
+    plan->network = network;
+    plan->kernels = kernels;
+    plan->slots = FNN_TYPED(slots_of)(network, batch);
+    plan->depth_first = use == FNN_USE_TRAIN && is_narrow(network);
+    plan->chunk_rows = rows_at_a_time(network, use, plan->depth_first, batch);
+    const int sets = use == FNN_USE_PREDICTOR ? 0 : use == FNN_USE_PREDICT || plan->depth_first ? threads : 1;
+    const size_t rows = (size_t)plan->chunk_rows;
+
+    plan->packed = take(&at, n_ops, sizeof *plan->packed);
+    plan->transposed = take(&at, n_ops, sizeof *plan->transposed);
+    plan->bias = take(&at, n_ops, sizeof *plan->bias);
+    plan->op_of_segment = take(&at, (size_t)network->n_segments, sizeof *plan->op_of_segment);
+    plan->stride = take(&at, n_buffers, sizeof *plan->stride);
+    plan->value_at = take(&at, n_buffers, sizeof *plan->value_at);
+    plan->grad_at = take(&at, n_buffers, sizeof *plan->grad_at);
+
+    /* Working copies of the weights. A prediction of few rows reads the weights where they are: copying them would
+     * cost more than it saves. Thin weights are always copied, transposed. */
+    const int packs = use != FNN_USE_PREDICT || batch >= FNN_TILE_ROWS;
+    for (int32_t i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        real *packed = NULL, *transposed = NULL;
+        if (op->kind == FNN_DENSE) {
+            const fnn_segment *weight = &network->segments[op->weight];
+            const size_t k = (size_t)weight->rows, n = (size_t)weight->columns, width = (size_t)panel;
+            const size_t k_padded = (k + FNN_CHAINS - 1) / FNN_CHAINS * FNN_CHAINS;
+            if (n <= FNN_THIN) {
+                packed = transposed = take(&at, n * k_padded, sizeof(real));
+            } else {
+                if (packs) packed = take(&at, (n + width - 1) / width * width * k, sizeof(real));
+                /* The gradient of the network's own input is only wanted in a pass. */
+                if (use == FNN_USE_PASS || (use == FNN_USE_TRAIN && op->input != 0))
+                    transposed = take(&at, (k + width - 1) / width * width * n, sizeof(real));
+            }
+        }
+        if (plan->packed) {
+            plan->packed[i] = packed;
+            plan->transposed[i] = transposed;
+            plan->bias[i] = NULL;
+            if (op->kind == FNN_DENSE) {
+                plan->op_of_segment[op->weight] = i;
+                if (op->bias >= 0) plan->op_of_segment[op->bias] = i;
+            }
+        }
+    }
+
+    /* One set of buffers: values, and gradients unless only predicting. */
+    size_t set = 0;
+    for (int32_t b = 0; b < network->n_buffers; b++) {
+        const size_t stride = (size_t)FNN_TYPED(padded_stride)(network->widths[b]);
+        if (rows && stride > SIZE_MAX / 16 / sizeof(real) / rows) at.overflow = 1;
+        const int has_grad = use == FNN_USE_PASS || (use == FNN_USE_TRAIN && b != 0);
+        if (plan->stride) {
+            plan->stride[b] = (ptrdiff_t)stride;
+            plan->value_at[b] = (ptrdiff_t)set;
+            plan->grad_at[b] = has_grad ? (ptrdiff_t)(set + rows * stride) : -1;
+        }
+        set += rows * stride * (has_grad ? 2 : 1);
+        if (set > SIZE_MAX / 16) at.overflow = 1;
+    }
+    plan->set_size = (ptrdiff_t)set;
+    plan->sets = take(&at, set * sizeof(real), (size_t)sets);
+
+    if (plan->slots > 1 && use == FNN_USE_TRAIN)
+        plan->slot_grads = take(&at, (size_t)network->n_params * sizeof(real), (size_t)(plan->slots - 1));
+    else if (plan->slots > 1 && use == FNN_USE_PASS) /* a part's gradient on its way into the sum */
+        plan->slot_grads = take(&at, (size_t)network->n_params, sizeof(real));
+    plan->targets_stride = FNN_TYPED(padded_stride)(network->widths[network->output]);
+    plan->targets_size = (ptrdiff_t)rows * plan->targets_stride;
+    if (use == FNN_USE_TRAIN || use == FNN_USE_PREDICT) {
+        plan->targets = take(&at, rows * (size_t)plan->targets_stride * sizeof(real), (size_t)sets);
+        plan->row_loss = take(&at, rows * sizeof(double), (size_t)sets);
+        plan->row_weight = take(&at, rows * sizeof(double), (size_t)sets);
+        plan->row_label = take(&at, rows * sizeof(int32_t), (size_t)sets);
+        const size_t parts = use == FNN_USE_TRAIN ? (size_t)plan->slots
+                                                  : ((size_t)batch + FNN_TILE_ROWS - 1) / FNN_TILE_ROWS + 1;
+        plan->part_loss = take(&at, parts, sizeof(double));
+        plan->part_weight = take(&at, parts, sizeof(double));
+    }
+    return at.overflow ? 0 : at.used + ALIGNMENT;
+}
+
+/* Element counts are cut at whole vectors and tiles of rows, so that no vector is shared by two threads. */
+static ptrdiff_t cut(const fnn_segment *segment, double begin, double cost) {
+    const ptrdiff_t step = 32;
+    if (cost <= begin) return 0;
+    const double row = (cost - begin) / (double)segment->columns;
+    if (row >= (double)segment->rows) return segment->rows;
+    const ptrdiff_t rows = ((ptrdiff_t)row + step / 2) / step * step;
+    return rows < segment->rows ? rows : segment->rows;
+}
+
+void FNN_TYPED(share_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int threads,
+                                 ptrdiff_t *first, ptrdiff_t *last) {
+    const fnn_network *network = plan->network;
+    double begin = 0;
+    for (int32_t s = 0; s < segment; s++)
+        begin += (double)network->segments[s].rows * (double)network->segments[s].columns;
+    const double total = (double)network->n_params;
+    *first = thread == 0 ? 0 : cut(&network->segments[segment], begin, total * thread / threads);
+    *last = thread == threads - 1 ? network->segments[segment].rows
+                                  : cut(&network->segments[segment], begin, total * (thread + 1) / threads);
+}
+
+size_t FNN_TYPED(workspace_size)(const fnn_network *network, int use, ptrdiff_t batch, int threads);
+size_t FNN_TYPED(workspace_size)(const fnn_network *network, int use, ptrdiff_t batch, int threads) {
+    FNN_TYPED(plan) plan;
+    return FNN_TYPED(plan_lay_out)(&plan, network, use, batch, threads, NULL);
+}

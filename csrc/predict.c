@@ -1,0 +1,100 @@
+/* predict.c: outputs and losses of many rows.
+ *
+ * Compiled once per real type. Threads take ranges of blocks of rows; sums of losses are kept per block and added in
+ * the order of blocks.
+ */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+#include <stdatomic.h>
+
+#include "clock.h"
+#include "data.h"
+#include "loss.h"
+#include "parallel.h"
+
+typedef FNN_TYPED(plan) plan_type;
+
+typedef struct {
+    const fnn_prediction *prediction;
+    plan_type plan;
+    comparison with;
+    int32_t n_ops; /* run before the loss */
+    atomic_int stop;
+    double next_poll; /* of thread 0 */
+    int threads;
+} predict_call;
+
+static void predict_block(const predict_call *call, ptrdiff_t block, int thread) {
+    const fnn_prediction *p = call->prediction;
+    const plan_type *plan = &call->plan;
+    const fnn_network *network = p->network;
+    const ptrdiff_t n = network->widths[network->output], stride = plan->stride[network->output];
+    const ptrdiff_t first = block * plan->chunk_rows, left = p->x.rows - first;
+    const ptrdiff_t rows = left < plan->chunk_rows ? left : plan->chunk_rows;
+    real *set = plan->sets + thread * plan->set_size;
+    const real *y = set + plan->value_at[network->output];
+    FNN_TYPED(gather)(plan, set, 0, rows, &p->x, NULL, first);
+    FNN_TYPED(forward_rows)(plan, call->n_ops, set, 0, rows);
+    if (p->objective) {
+        double loss = 0, weight = 0;
+        FNN_TYPED(loss_rows)(plan, &call->with, first, thread, set, 0, rows, 0);
+        FNN_TYPED(sum_losses)(plan, thread, 0, rows, &loss, &weight);
+        plan->part_loss[block] = loss;
+        plan->part_weight[block] = weight;
+    }
+    if (!p->outputs) return;
+    if (call->n_ops < network->n_ops) {
+        real *z = set + plan->value_at[network->output];
+        plan->kernels->activation_forward[network->ops[call->n_ops].activation](rows, n, z, stride, z, stride);
+    }
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < n; j++) ((real *)p->outputs)[(first + i) * n + j] = y[i * stride + j];
+}
+
+static void predict_share(void *context, fnn_team *team, int thread, int threads) {
+    predict_call *call = context;
+    const fnn_prediction *p = call->prediction;
+    const ptrdiff_t blocks = (p->x.rows + call->plan.chunk_rows - 1) / call->plan.chunk_rows;
+    for (int32_t i = 0; i < p->network->n_segments; i++) {
+        ptrdiff_t first, last;
+        FNN_TYPED(share_of_segment)(&call->plan, i, thread, threads, &first, &last);
+        FNN_TYPED(pack_segment)(&call->plan, p->params, i, first, last);
+    }
+    fnn_team_barrier(team, thread);
+    if (thread == 0) call->threads = threads;
+    for (ptrdiff_t block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {
+        if (thread == 0 && p->poll && fnn_seconds() >= call->next_poll) {
+            if (p->poll(p->poll_context)) atomic_store_explicit(&call->stop, 1, memory_order_relaxed);
+            call->next_poll = fnn_seconds() + p->poll_seconds;
+        }
+        if (atomic_load_explicit(&call->stop, memory_order_relaxed)) return;
+        predict_block(call, block, thread);
+    }
+}
+
+void FNN_TYPED(predict)(const fnn_prediction *prediction, fnn_prediction_result *result) {
+    const fnn_network *network = prediction->network;
+    predict_call call = {
+        .prediction = prediction,
+        .with = {prediction->objective, &prediction->y, prediction->weights, NULL},
+        .n_ops = prediction->objective ? FNN_TYPED(ops_before_loss)(network, prediction->objective) : network->n_ops,
+        .next_poll = fnn_seconds() + prediction->poll_seconds,
+        .threads = 1,
+    };
+    *result = (fnn_prediction_result){FNN_FINISHED, 1, 0, 0};
+    if (prediction->x.rows <= 0) return;
+    FNN_TYPED(plan_lay_out)(&call.plan, network, FNN_USE_PREDICT, prediction->x.rows, prediction->threads,
+                            prediction->workspace);
+    FNN_TYPED(bind_params)(&call.plan, prediction->params);
+    fnn_team_run(prediction->threads, predict_share, &call);
+    result->threads = call.threads;
+    if (atomic_load_explicit(&call.stop, memory_order_relaxed)) {
+        result->status = FNN_STOPPED;
+        return;
+    }
+    const ptrdiff_t blocks = (prediction->x.rows + call.plan.chunk_rows - 1) / call.plan.chunk_rows;
+    for (ptrdiff_t block = 0; prediction->objective && block < blocks; block++) {
+        result->loss_sum += call.plan.part_loss[block];
+        result->weight_sum += call.plan.part_weight[block];
+    }
+}

@@ -1,0 +1,199 @@
+/* vector_math.h: exp, log, log1p, tanh and sigmoid of each lane.
+ *
+ * The rule: written once in the vocabulary of simd.h, without branches or tables, so every instruction set gives the
+ * same bits. NaN gives NaN. Meant to run with denormals flushed to zero; a result that would be subnormal may be 0.
+ * Largest errors, in units in the last place of the exact result (float32: all 2^32 inputs; float64: 2^28 inputs;
+ * both by tests/c/vector_math_sweep.c):
+ *
+ *              vf_exp   vf_log   vf_log1p   vf_tanh   vf_sigmoid
+ *   float32    @E32   @L32   @P32     @T32    @S32
+ *   float64    @E64   @L64   @P64     @T64    @S64
+ *
+ * To add a function: reduce its argument with vf_round or vf_split, fit the rest with Sollya's fpminimax, write the
+ * command, the interval and the error beside the coefficients, and add it to the list of the sweep.
+ *
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+#ifndef FASTNN_SIMD_VECTOR_MATH_H
+#define FASTNN_SIMD_VECTOR_MATH_H
+
+#include "simd.h"
+
+/* c[0] + c[1] x + ... + c[n-1] x^(n-1), by Horner's rule in x^2 over pairs: as many operations as Horner's rule in x
+ * when x^2 is at hand, in a chain half as long. n >= 2. */
+#define VF_COUNT(coefficients) ((int)(sizeof(coefficients) / sizeof *(coefficients)))
+FNN_INLINE vf vf_polynomial(const real *c, int n, vf x, vf x2)
+{
+    int i = (n - 1) / 2 * 2;
+    vf sum = i + 1 < n ? vf_fma(vf_set1(c[i + 1]), x, vf_set1(c[i])) : vf_set1(c[i]);
+    for (i -= 2; i >= 0; i -= 2) sum = vf_fma(sum, x2, vf_fma(vf_set1(c[i + 1]), x, vf_set1(c[i])));
+    return sum;
+}
+
+/* ---- exp ----------------------------------------------------------------------------------------------------- */
+
+/* exp(x) - 1 = x + x^2 q(x) for log(3/4) <= x <= log(3/2). Sollya:
+ *   fpminimax(expm1(x), [|2,...,6|], [|SG...|], [-0.2880; 0.4058], x, relative)    relative error 1.3e-8
+ *   fpminimax(expm1(x), [|2,...,11|], [|D...|], [-0.2880; 0.4058], x, relative)    relative error 2.1e-17
+ * LOG2_E is 1 / ln(2); LN2_HIGH + LN2_LOW is ln(2) to twice the precision. */
+#if FNN_REAL == 32
+static const real EXP_Q[] = {
+    0x1.000004p-1f, 0x1.5554e6p-3f, 0x1.5546d2p-5f, 0x1.11e75ap-7f, 0x1.7e8db4p-10f,
+};
+#define LOG2_E 0x1.715476p0f
+#define LN2_HIGH 0x1.62e43p-1f
+#define LN2_LOW (-0x1.05c61p-29f)
+#define EXP_LOWEST (-104.0f)
+#define EXP_HIGHEST 89.0f
+#define SIGMOID_LOWEST (-0x1.5d589ep6f)
+#else
+static const real EXP_Q[] = {
+    0x1.fffffffffffffp-2,  0x1.5555555555645p-3,  0x1.5555555555c22p-5,  0x1.11111110b159ep-7,  0x1.6c16c16aec4e2p-10,
+    0x1.a01a04aba796bp-13, 0x1.a019f6a7c1c9ap-16, 0x1.71d42fd8af99dp-19, 0x1.283ad02009cbfp-22, 0x1.c5f87affd9b2bp-26,
+};
+#define LOG2_E 0x1.71547652b82fep0
+#define LN2_HIGH 0x1.62e42fefa39efp-1
+#define LN2_LOW 0x1.abc9e3b39803fp-56
+#define EXP_LOWEST (-746.0)
+#define EXP_HIGHEST 710.0
+#define SIGMOID_LOWEST (-0x1.6232bdd7abcd2p9)
+#endif
+#define EXP_BIAS REAL(-0.085)
+
+/* x = n ln(2) + r; returns exp(r) - 1, and n. The first product and difference are exact: a multiple of LN2_HIGH's
+ * last bit, shorter than a significand. EXP_BIAS, log2(1.5) - 1/2, moves exp(r) from sqrt(1/2)..sqrt(2) to 3/4..3/2,
+ * where |exp(r) - 1| <= 1/2, so that its rounding weighs half as much. */
+FNN_INLINE vf vf_expm1_reduced(vf x, vf *n)
+{
+    *n = vf_round(vf_fma(x, vf_set1(LOG2_E), vf_set1(EXP_BIAS)));
+    vf r = vf_fnma(*n, vf_set1(LN2_LOW), vf_fnma(*n, vf_set1(LN2_HIGH), x));
+    vf r2 = vf_mul(r, r);
+    return vf_fma(vf_polynomial(EXP_Q, VF_COUNT(EXP_Q), r, r2), r2, r);
+}
+
+/* exp(x) = 2^n (1 + (exp(r) - 1)). The clamps lie where the result is infinite or rounds to 0 anyway; they keep n in
+ * range, and let NaN through because vf_max and vf_min return their second operand then. */
+FNN_INLINE vf vf_exp(vf x)
+{
+    vf n, clamped = vf_min(vf_set1(EXP_HIGHEST), vf_max(vf_set1(EXP_LOWEST), x));
+    vf expm1 = vf_expm1_reduced(clamped, &n);
+    return vf_ldexp(vf_add(vf_set1(1), expm1), n);
+}
+
+/* sigmoid(x) = 1 / (1 + exp(-x)). The sum is rounded once more only: (2^n + 1) + 2^n (exp(r) - 1), plus what 2^n + 1
+ * lost. Below SIGMOID_LOWEST, ln of the smallest normal number, the result is subnormal: 0. */
+FNN_INLINE vf vf_sigmoid(vf x)
+{
+    vf n, one = vf_set1(1), lowest = vf_set1(SIGMOID_LOWEST);
+    vf expm1 = vf_expm1_reduced(vf_neg(vf_min(vf_neg(lowest), vf_max(lowest, x))), &n);
+    vf power = vf_pow2(n), rest = vf_add(power, one);
+    vf lost = vf_sub(one, vf_sub(rest, power));
+    vf result = vf_div(one, vf_add(rest, vf_fma(power, expm1, lost)));
+    return vf_select(vm_lt(x, lowest), vf_zero(), result);
+}
+
+/* tanh(x) = x + x^3 q(x^2) for |x| <= ln(3) / 2, where it is 1/2. Sollya, degree 5 in float32, 10 in float64:
+ *   fpminimax(tanh(sqrt(x)) / sqrt(x), [|0,...,5|], [|1,SG...|], [1e-12; 0.3018], relative)    relative error 1.2e-9
+ *   fpminimax(tanh(sqrt(x)) / sqrt(x), [|0,...,10|], [|1,D...|], [1e-12; 0.3018], relative)    relative error 2.1e-17
+ * From TANH_ONE on, the result rounds to 1. */
+#define HALF_LN_3 REAL(0.549306)
+#if FNN_REAL == 32
+static const real TANH_Q[] = {
+    -0x1.55554ap-2f, 0x1.110dp-3f, -0x1.b92374p-5f, 0x1.591aaap-6f, -0x1.9a8bb8p-8f,
+};
+#define TANH_ONE 10.0f
+#else
+static const real TANH_Q[] = {
+    -0x1.555555555549bp-2, 0x1.1111111102882p-3,   -0x1.ba1ba1ad73d69p-5, 0x1.664f45c501b1p-6,  -0x1.226ddda2c4dbfp-7,
+    0x1.d6c62c4e87e16p-9,  -0x1.7cf46737378a5p-10, 0x1.2fa6f441f0a32p-11, -0x1.b929569c3e11fp-13, 0x1.ac5f18727929ap-15,
+};
+#define TANH_ONE 20.0
+#endif
+
+/* Above ln(3) / 2, tanh(x) = 1 - 2 / (exp(2 x) + 1); both sides are computed for |x| in every lane. */
+FNN_INLINE vf vf_tanh(vf x)
+{
+    vf n, one = vf_set1(1), two = vf_set1(2), magnitude = vf_min(vf_set1(TANH_ONE), vf_abs(x));
+    vf expm1 = vf_expm1_reduced(vf_mul(magnitude, two), &n);
+    vf power = vf_pow2(n);
+    vf upper = vf_sub(one, vf_div(two, vf_fma(power, expm1, vf_add(power, one))));
+
+    vf square = vf_mul(magnitude, magnitude);
+    vf q = vf_polynomial(TANH_Q, VF_COUNT(TANH_Q), square, vf_mul(square, square));
+    vf lower = vf_fma(vf_mul(magnitude, square), q, magnitude);
+
+    return vf_copysign(vf_select(vm_gt(magnitude, vf_set1(HALF_LN_3)), upper, lower), x);
+}
+
+/* ---- log ----------------------------------------------------------------------------------------------------- */
+
+/* rest + (log(1 + f) - f) for -0.25 <= f <= 0.5.
+ * float32: log(1 + f) - f = f^2 q(f). Sollya:
+ *   fpminimax(log1p(x), [|2,...,10|], [|SG...|], [-0.25; 0.5], x, relative)    relative error 5.1e-9
+ * float64: with s = f / (2 + f), log(1 + f) = 2 atanh(s) = 2 s + s R(s^2), and 2 s = f - s f, s f = f^2/2 - s f^2/2:
+ * so log(1 + f) - f = s (f^2/2 + R(s^2)) - f^2/2, with an exact large term. Sollya:
+ *   fpminimax(2 * atanh(sqrt(x)) / sqrt(x) - 2, [|1,...,8|], [|D...|], [1e-30; 0.0401], relative)
+ *   error relative to log(1 + f) 4.9e-19 */
+#if FNN_REAL == 32
+static const real LOG_Q[] = {
+    -0x1p-1f,       0x1.5555a6p-2f,  -0x1.00004ep-2f, 0x1.9968fp-3f,   -0x1.54eb54p-3f,
+    0x1.28852ep-3f, -0x1.0db586p-3f, 0x1.ad4188p-4f,  -0x1.721d3ep-5f,
+};
+FNN_INLINE vf vf_log1p_tail(vf f, vf rest)
+{
+    vf f2 = vf_mul(f, f);
+    return vf_fma(f2, vf_polynomial(LOG_Q, VF_COUNT(LOG_Q), f, f2), rest);
+}
+#else
+static const real LOG_R[] = {
+    0x1.5555555555555p-1, 0x1.999999999ap-2,    0x1.24924923cdbe1p-2, 0x1.c71c72f00d137p-3,
+    0x1.745ca8007b58dp-3, 0x1.3b2a64928ed99p-3, 0x1.0e821e3e47633p-3, 0x1.16e404dbfea69p-3,
+};
+FNN_INLINE vf vf_log1p_tail(vf f, vf rest)
+{
+    vf s = vf_div(f, vf_add(vf_set1(2), f));
+    vf s2 = vf_mul(s, s);
+    vf half_f2 = vf_mul(vf_mul(f, f), vf_set1(0.5));
+    vf q = vf_polynomial(LOG_R, VF_COUNT(LOG_R), s2, vf_mul(s2, s2));
+    return vf_fma(s, vf_fma(s2, q, half_f2), vf_sub(rest, half_f2));
+}
+#endif
+
+/* e ln(2) + log(1 + f). LOG_LN2_HIGH is so short that e times it is exact; what its sum with f loses is had back.
+ * LOG_LN2_HIGH + LOG_LN2_LOW is ln(2). */
+#if FNN_REAL == 32
+#define LOG_LN2_HIGH 0x1.62e4p-1f
+#define LOG_LN2_LOW 0x1.7f7d1cp-20f
+#else
+#define LOG_LN2_HIGH 0x1.62e42fefa4p-1
+#define LOG_LN2_LOW (-0x1.8432a1b0e2634p-43)
+#endif
+FNN_INLINE vf vf_log_sum(vf e, vf f)
+{
+    vf high = vf_set1(LOG_LN2_HIGH);
+    vf sum = vf_fma(e, high, f);
+    vf lost = vf_sub(f, vf_fnma(e, high, sum));
+    return vf_add(sum, vf_log1p_tail(f, vf_fma(e, vf_set1(LOG_LN2_LOW), lost)));
+}
+
+/* log(m 2^e) = e ln(2) + log(1 + (m - 1)); the exceptions (0: -inf; negative: NaN; inf; NaN) are put in afterwards.
+ * Subnormal numbers count as 0, whether or not the processor flushes them. */
+FNN_INLINE vf vf_log(vf x)
+{
+    vf e, m = vf_split(x, &e);
+    vf result = vf_log_sum(e, vf_sub(m, vf_set1(1)));
+    vf smallest = vf_set1(REAL_MIN_NORMAL), infinity = vf_set1((real)INFINITY);
+    result = vf_select(vm_le(x, vf_set1(REAL_MAX)), result, x); /* inf and NaN are their own logarithms */
+    result = vf_select(vm_lt(x, smallest), vf_neg(infinity), result);
+    return vf_select(vm_le(x, vf_neg(smallest)), vf_set1((real)NAN), result);
+}
+
+/* log(1 + x) for 0 <= x <= 1: from 1/2 on, 1 + x = 2 (1 + (x - 1) / 2), without rounding. */
+FNN_INLINE vf vf_log1p(vf x)
+{
+    vm upper = vm_ge(x, vf_set1(REAL(0.5)));
+    vf f = vf_select(upper, vf_fma(x, vf_set1(REAL(0.5)), vf_set1(REAL(-0.5))), x);
+    return vf_log_sum(vf_select(upper, vf_set1(1), vf_zero()), f);
+}
+
+#endif
