@@ -10,7 +10,7 @@
 
 #include "dispatch.h"
 #include "fastnn.h"
-#include "real.h"
+#include "simd/real.h"
 
 /* Rows a thread carries from the first layer to the last when a network is walked depth-first. */
 #define FNN_TILE_ROWS 64

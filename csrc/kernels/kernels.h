@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../real.h"
+#include "../simd/real.h"
 
 /* Layers of at most this many units are summed along their inputs, in 16 chains: lanes over 2 columns would idle. */
 #define FNN_THIN 8
