@@ -59,21 +59,23 @@ FNN_INLINE real real_fma(real a, real b, real c) { return fma(a, b, c); }
 #elif defined(__GNUC__) && (defined(__FMA__) || defined(__aarch64__) || defined(FP_FAST_FMAF))
 FNN_INLINE real real_fma(real a, real b, real c) { return __builtin_fmaf(a, b, c); }
 #else
-/* The product of two floats is exact in double. Their sum with c is rounded to double and must not be rounded to
- * nearest twice, so the first rounding is to odd: an inexact sum takes whichever neighbour has its last bit set,
- * which keeps the second rounding on the right side of every tie (29 spare bits; two suffice: Boldo and Melquiond,
- * "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57, 2008). Infinite and NaN sums have a NaN
- * for their error, which is not > 0, and stay as they are. */
+/* The product of two floats is exact in double, and rounding its sum with c to double first changes nothing, unless
+ * that lands just between two floats: the 29 bits a float drops are then 100...0. Only then (so rarely that a branch is
+ * three times faster than none) the sum is moved to the side where the exact one lies: the rounding to odd of Boldo and
+ * Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Computers 57, 2008, where it matters.
+ * Subnormal results drop more bits and may be off by one where the processor does not flush them. */
 FNN_INLINE real real_fma(real a, real b, real c)
 {
-    double product = (double)a * (double)b, addend = (double)c;
-    double sum = product + addend;
-    double addend_part = sum - product;
-    double error = (product - (sum - addend_part)) + (addend - addend_part); /* Knuth's two-sum: exact */
+    double product = (double)a * (double)b, addend = (double)c, sum = product + addend;
     uint64_t bits = bits_of_double(sum);
-    uint64_t even_and_inexact = (uint64_t)(fabs(error) > 0.0) & ~bits;
-    uint64_t away_or_toward = 1 - 2 * ((bits ^ bits_of_double(error)) >> 63); /* of zero: +1 or -1 */
-    return (real)double_of_bits(bits + (even_and_inexact & 1) * away_or_toward);
+    if ((bits & 0x1fffffff) == 0x10000000) {
+        double addend_part = sum - product;
+        double error = (product - (sum - addend_part)) + (addend - addend_part); /* Knuth's two-sum: exact */
+        if (error > 0) bits += sum > 0 ? 1 : (uint64_t)-1;
+        if (error < 0) bits += sum > 0 ? (uint64_t)-1 : 1;
+        sum = double_of_bits(bits);
+    }
+    return (real)sum;
 }
 #endif
 

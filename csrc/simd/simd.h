@@ -45,14 +45,12 @@
 #define FNN_INLINE static inline __attribute__((always_inline))
 #endif
 
+#include "real.h"
+
 #if FNN_REAL == 32
-typedef float real;
 #define REAL(x) x##f
-#elif FNN_REAL == 64
-typedef double real;
-#define REAL(x) x
 #else
-#error "FNN_REAL must be 32 or 64"
+#define REAL(x) x
 #endif
 
 #if defined(FNN_ISA_AVX512) + defined(FNN_ISA_AVX2) + defined(FNN_ISA_NEON) + defined(FNN_ISA_GENERIC) != 1
