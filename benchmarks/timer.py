@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one place that reads a clock, and what is made of its readings.
+
+A shared machine's speed drifts, so nothing is measured alone: candidates take turns, round by round, and are compared
+round by round. Results are medians with the smallest and the largest reading beside them; no reading is thrown away.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+
+def seconds_per_call(function: Callable[[], object], seconds: float = 0.05) -> float:
+    """The mean time of a call over a loop of about `seconds`; the first call, a warm-up, is not counted."""
+    function()
+    calls, elapsed = 1, 0.0
+    while True:
+        start = time.perf_counter()
+        for _ in range(calls):
+            function()
+        elapsed = time.perf_counter() - start
+        if elapsed >= seconds / 2:
+            return elapsed / calls
+        calls = max(2 * calls, int(calls * seconds / max(elapsed, 1e-9)))
+
+
+def stopwatch(function: Callable[[], object]) -> float:
+    """The time of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def interleave(samplers: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """One reading of every sampler per round; each round begins with another one, so that none is always the first."""
+    names = list(samplers)
+    readings: dict[str, list[float]] = {name: [] for name in names}
+    for i in range(rounds):
+        shift = i % max(len(names), 1)
+        for name in names[shift:] + names[:shift]:
+            readings[name].append(samplers[name]())
+    return readings
+
+
+def summary(readings: Sequence[float]) -> dict[str, float]:
+    """Median, smallest, largest and how many."""
+    return {"median": median(readings), "min": min(readings), "max": max(readings), "n": len(readings)}
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, float]:
+    """Summary of the ratios of readings taken in the same round."""
+    return summary([a / b for a, b in zip(numerators, denominators, strict=True)])

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""fastnn: train and run dense neural networks on a CPU, fast.
+
+    >>> import numpy as np
+    >>> import fastnn as fn
+    >>> X = np.random.default_rng(0).normal(size=(1000, 4))
+    >>> net = fn.Sequential([fn.Dense(32, "relu"), fn.Dense(2, "softmax")], seed=0)
+    >>> history = net.fit(X, X[:, 0] > 0, epochs=20, verbose=0)
+    >>> net.evaluate(X, X[:, 0] > 0, metrics=["accuracy"])["accuracy"] > 0.95
+    True
+
+The public names are those below; everything else in the package is its own business.
+"""
+
+from ._core import Predictor
+from .activations import ActivationFunction, activations
+from .callbacks import Callback
+from .errors import DivergenceError
+from .files import load
+from .gradient_check import check_gradients
+from .history import History
+from .initializers import Initializer, initializers
+from .layers import Activation, Dense, Layer
+from .losses import LossFunction, losses
+from .model import Sequential
+from .optimizers import SGD, Adam, Optimizer, optimizers
+from .runtime import get_num_threads, set_num_threads, show_config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "ActivationFunction",
+    "Adam",
+    "Callback",
+    "Dense",
+    "DivergenceError",
+    "History",
+    "Initializer",
+    "Layer",
+    "LossFunction",
+    "Optimizer",
+    "Predictor",
+    "Sequential",
+    "__version__",
+    "activations",
+    "check_gradients",
+    "get_num_threads",
+    "initializers",
+    "load",
+    "losses",
+    "optimizers",
+    "set_num_threads",
+    "show_config",
+]

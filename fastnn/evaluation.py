@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Running a network without changing it: outputs, loss and metrics of many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from ._memory import allocate
+from .inputs import Targets
+from .losses import Objective
+from .metrics import Metric
+from .parameters import Parameters
+from .runtime import choose_threads
+
+GATHERED_ROWS = 1024  # of chosen rows, copied at a time: a few hundred KB, whatever the size of X
+
+
+def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threads: int | None) -> NDArray[Any]:
+    """The outputs (rows, outputs) of all rows."""
+    rows = x.shape[0]
+    outputs = allocate((rows, parameters.outputs), parameters.dtype)
+    if rows:
+        team = choose_threads(threads, parameters.prediction_work(rows))
+        workspace = parameters.workspace(_core.USE_PREDICT, rows, team)
+        _core.predict(parameters.network, params, x, outputs, workspace, team)
+    return outputs
+
+
+class Evaluation:
+    """Loss and metrics over one set of rows, with all memory it needs; run as often as wanted.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, optional
+        Some rows of x only. They are gathered piece by piece: x is never copied as a whole.
+    y, weights
+        Of these rows.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        objective: Objective,
+        metrics: Sequence[Metric],
+        x: NDArray[Any],
+        y: Targets,
+        weights: NDArray[np.float64] | None,
+        threads: int | None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._parameters, self._objective, self._metrics = parameters, objective, metrics
+        self._x, self._y, self._weights, self._rows = x, y, weights, rows
+        self._n = x.shape[0] if rows is None else len(rows)
+        self._piece = self._n if rows is None else min(self._n, GATHERED_ROWS)
+        self._gathered = None if rows is None else allocate((self._piece, x.shape[1]), x.dtype)
+        self._outputs = allocate((self._n, parameters.outputs), parameters.dtype) if metrics else None
+        self._threads = choose_threads(threads, parameters.prediction_work(self._piece))
+        self._workspace = parameters.workspace(_core.USE_PREDICT, self._piece, self._threads)
+
+    def run(self, params: NDArray[Any], prefix: str = "") -> dict[str, float]:
+        """{"loss": ..., each metric: ...} with these parameters."""
+        loss_sum = weight_sum = 0.0
+        for first in range(0, self._n, self._piece):
+            piece = slice(first, min(first + self._piece, self._n))
+            _, loss, weight = _core.predict(
+                self._parameters.network,
+                params,
+                self._rows_of_x(piece),
+                None if self._outputs is None else self._outputs[piece],
+                self._workspace,
+                self._threads,
+                self._objective.core,
+                None if self._y.labels is None else self._y.labels[piece],
+                None if self._y.values is None else self._y.values[piece],
+                None if self._weights is None else self._weights[piece],
+            )
+            loss_sum += loss
+            weight_sum += weight
+        found = {f"{prefix}loss": loss_sum / weight_sum}
+        for metric in self._metrics:
+            assert self._outputs is not None
+            value = metric.measure(self._y.y, self._outputs, self._weights, self._objective.logits)
+            found[prefix + metric.name] = value
+        return found
+
+    def _rows_of_x(self, piece: slice) -> NDArray[Any]:
+        if self._rows is None or self._gathered is None:
+            return self._x
+        rows = self._rows[piece]
+        return np.take(self._x, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")

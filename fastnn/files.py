@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Model files: written whole or not at all, and never believed without proof.
+
+A file is in the safetensors format: JSON that says what the network is, then its vectors as raw bytes. No code is in it
+and none is run by reading it. Its last 32 bytes, the tensor ``~sha256``, are the digest of every byte before them; they
+are checked before anything else is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _core
+from .graph import build
+from .layers import layer_from_config
+from .optimizers import optimizers
+from .parameters import Parameters
+
+if TYPE_CHECKING:
+    from .model import Sequential
+
+FORMAT = 1
+KEY = "fastnn"
+DIGEST = "~sha256"  # sorts last, and as bytes it is stored behind the numbers
+DIGEST_BYTES = 32
+LONGEST_HEADER = 16 << 20
+
+
+def to_bytes(net: Sequential) -> bytes:
+    """The file of a network, as bytes."""
+    import json
+    from hashlib import sha256
+
+    import safetensors.numpy
+
+    parameters = net._built()
+    config: dict[str, Any] = {
+        "format": FORMAT,
+        "numerics_version": _core.numerics_version,
+        "layers": [{"kind": type(layer).__name__, **layer.config()} for layer in net.layers],
+        "inputs": parameters.inputs,
+        "dtype": net.dtype.name,
+        "seed": net.seed,
+        "epochs_done": net._epochs_done,
+        "loss": net._loss,
+    }
+    tensors: dict[str, Any] = {"params": parameters.shared.read(np.copy)}
+    state, optimizer = net._state, net.optimizer
+    if state is not None and optimizer is not None:
+        config["optimizer"] = {"kind": optimizer.name, "step": state.step, **optimizer.config()}
+        states = state.array.reshape(len(optimizer.state_names), -1)
+        tensors |= {f"optimizer.{name}": states[i] for i, name in enumerate(optimizer.state_names)}
+    tensors[DIGEST] = np.zeros(DIGEST_BYTES, np.uint8)
+    content: bytes = safetensors.numpy.save(tensors, {KEY: json.dumps(config)})
+    content = content[:-DIGEST_BYTES]
+    return content + sha256(content).digest()
+
+
+def from_bytes(content: bytes, source: str = "these bytes") -> Sequential:
+    """The network of a file's bytes; ValueError if one bit of them is not as it was written."""
+    import json
+    from hashlib import sha256
+
+    import safetensors.numpy
+
+    size = _header_size(content[:9], len(content), source)
+    view = memoryview(content)
+    if sha256(view[:-DIGEST_BYTES]).digest() != content[-DIGEST_BYTES:]:
+        raise ValueError(f"{source} is damaged: its bytes are not those that were written (SHA-256 differs)")
+    try:
+        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        config = json.loads(metadata[KEY])
+        found = config["format"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{source} is no model of fastnn") from None
+    if found != FORMAT:
+        raise ValueError(f"{source} has format {found}, this fastnn reads {FORMAT}: install a newer fastnn")
+    try:
+        return _network(config, safetensors.numpy.load(content), source)
+    except (KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{source} is no model of fastnn: {error}") from error
+
+
+def _network(config: dict[str, Any], tensors: dict[str, Any], source: str) -> Sequential:
+    from .model import Sequential
+
+    layers = []
+    for described in config["layers"]:
+        arguments = dict(described)
+        layers.append(layer_from_config(arguments.pop("kind"), arguments))
+    net = Sequential(layers, seed=config["seed"], dtype=config["dtype"])
+    graph = build(layers, config["inputs"])
+    _check(tensors, "params", (graph.n_params,), net.dtype, source)  # before memory is asked for
+    parameters = Parameters(graph, net.dtype)
+    parameters.params[...] = tensors["params"]
+    net._adopt_parameters(parameters)
+    net._epochs_done = int(config["epochs_done"])
+    net._loss = config["loss"]
+    if "optimizer" in config:
+        arguments = dict(config["optimizer"])
+        kind, step = arguments.pop("kind"), int(arguments.pop("step"))
+        net._optimizer = optimizer = optimizers[kind](**arguments)
+        state = net._state_for(optimizer, parameters)
+        for name, vector in zip(optimizer.state_names, state.array.reshape(-1, graph.n_params), strict=True):
+            _check(tensors, f"optimizer.{name}", vector.shape, net.dtype, source)
+            vector[...] = tensors[f"optimizer.{name}"]
+        state.step = step
+        net._state = state
+    return net
+
+
+def _check(tensors: dict[str, Any], name: str, shape: tuple[int, ...], dtype: np.dtype[Any], source: str) -> None:
+    found = tensors.get(name)
+    if found is None or found.shape != shape or found.dtype != dtype:
+        raise ValueError(f"{source} is no model of fastnn: its tensor {name!r} does not fit its layers")
+
+
+def _header_size(start: bytes, size: int, source: str) -> int:
+    """The length of the JSON header, from the first 9 bytes and the size of the file, if that is possible at all."""
+    header = int.from_bytes(start[:8], "little")
+    if len(start) < 9 or start[8:9] != b"{" or header > LONGEST_HEADER:
+        raise ValueError(f"{source} is no model of fastnn")
+    if 8 + header + DIGEST_BYTES > size:
+        raise ValueError(f"{source} is damaged: it ends too early")
+    return header
+
+
+def load(path: str | os.PathLike[str]) -> Sequential:
+    """Read a network that ``Sequential.save`` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Sequential
+        With its weights, its optimizer's state and its seed: training goes on where it stopped.
+
+    Raises
+    ------
+    ValueError
+        If the file is no model, or damaged: a single changed bit is noticed.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import fastnn as fn, os, tempfile
+    >>> net = fn.Sequential([fn.Dense(2)], inputs=3, seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     net.save(os.path.join(folder, "model.fnn"))
+    ...     again = fn.load(os.path.join(folder, "model.fnn"))
+    >>> bool((again.params == net.params).all())
+    True
+    """
+    name = os.fspath(path)
+    if not stat.S_ISREG(os.stat(name).st_mode):
+        raise ValueError(f"{name} is no file")
+    with open(name, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        _header_size(file.read(9), size, name)  # so that a huge file of another kind is not read
+        file.seek(0)
+        content = file.read(size)
+    return from_bytes(content, name)
+
+
+def save(net: Sequential, path: str | os.PathLike[str]) -> None:
+    """Write a network so that, whatever happens meanwhile, the path holds the old file or the new one."""
+    content = to_bytes(net)
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(target):  # it keeps its permissions
+            os.chmod(temporary, os.stat(target).st_mode & 0o777)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the new name last; Windows has no such call and needs none."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The layers. A layer describes: it says which operations and tensors it needs, and shows views of its numbers.
+
+The numbers themselves lie in the network's flat vectors, which the network hands out as views once its input width is
+known. To add a layer: a class with ``add_to`` (what it adds to the graph) and ``config`` (the arguments that make an
+equal one), and its name in ``LAYERS``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakMethod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import unknown_name
+from .graph import Graph, known_activation
+from .initializers import Initializer, initializers
+
+DEFAULTS: dict[str, Any] = {  # of all layers: not worth showing
+    "activation": "linear",
+    "use_bias": True,
+    "initializer": "auto",
+    "name": None,
+    "trainable": True,
+    "learning_rate_factor": 1.0,
+}
+
+
+class Layer:
+    """What all layers share.
+
+    Attributes
+    ----------
+    name : str or None
+        For the summary and error messages.
+    trainable : bool
+        False freezes the layer's numbers; may be changed between calls of ``fit``.
+    learning_rate_factor : float
+        Multiplies the optimizer's learning rate for this layer.
+    """
+
+    def __init__(self, name: str | None = None, trainable: bool = True, learning_rate_factor: float = 1.0) -> None:
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string, not {type(name).__name__}")
+        self.name = name
+        self._owner: WeakMethod[Callable[[], None]] | None = None  # how to tell the network that holds the layer
+        self._tensors: dict[str, NDArray[Any]] = {}
+        self.trainable = trainable
+        self.learning_rate_factor = learning_rate_factor
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"trainable must be True or False, not {value!r}")
+        self._trainable = bool(value)
+        self._tell_owner()
+
+    @property
+    def learning_rate_factor(self) -> float:
+        return self._learning_rate_factor
+
+    @learning_rate_factor.setter
+    def learning_rate_factor(self, value: float) -> None:
+        factor = float(value)
+        if not (math.isfinite(factor) and factor >= 0):
+            raise ValueError(f"learning_rate_factor must be finite and not negative, not {value!r}")
+        self._learning_rate_factor = factor
+        self._tell_owner()
+
+    @property
+    def owned(self) -> bool:
+        """Whether the layer is part of a network: it may be part of one only."""
+        return self._owner is not None and self._owner() is not None
+
+    def _tell_owner(self) -> None:
+        changed = None if self._owner is None else self._owner()
+        if changed is not None:
+            changed()
+
+    @property
+    def n_params(self) -> int:
+        """How many numbers the layer learns."""
+        return sum(tensor.size for tensor in self._tensors.values())
+
+    def add_to(self, graph: Graph) -> None:
+        """Add the layer's operations and tensors."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that make an equal layer."""
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "learning_rate_factor": self.learning_rate_factor,
+        }
+
+    def _tensor(self, name: str) -> NDArray[Any]:
+        if name not in self._tensors:
+            raise AttributeError(
+                f"this layer has no {name} yet: give the network inputs=, or train it, and it will"
+                if not self._tensors
+                else f"this layer has no {name}"
+            )
+        return self._tensors[name]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return layer_from_config, (type(self).__name__, self.config())  # an equal layer, part of no network
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self.config().items() if value != DEFAULTS.get(name, ...))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Dense(Layer):
+    """A fully connected layer: y = f(x . weight + bias).
+
+    Parameters
+    ----------
+    units : int
+        Neurons: columns of the output.
+    activation : str or row of ``fastnn.activations``, optional
+        f; default linear.
+    use_bias : bool, default True
+    initializer : str, default "auto"
+        Where the weights start: a name of ``fastnn.initializers``; "auto" follows the activation
+        ("he_uniform" for relu, else "glorot_uniform"). Biases start at 0.
+    trainable : bool, default True
+        False freezes the layer.
+    learning_rate_factor : float, default 1
+        Multiplies the optimizer's learning rate for this layer.
+    name : str, optional
+
+    Attributes
+    ----------
+    weight : ndarray (inputs, units), the network's dtype
+        A view: writing into it changes the network.
+    bias : ndarray (units,), the network's dtype
+        A view too.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> net = fn.Sequential([fn.Dense(3, "relu")], inputs=2, seed=0)
+    >>> net.layers[0].weight.shape, net.layers[0].bias
+    ((2, 3), array([0., 0., 0.], dtype=float32))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: object = None,
+        *,
+        use_bias: bool = True,
+        initializer: str | Initializer = "auto",
+        trainable: bool = True,
+        learning_rate_factor: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.units = positive_int(units, "units")
+        self.activation = known_activation(activation)
+        self.use_bias = bool(use_bias)
+        self.initializer = known_initializer(initializer)
+        super().__init__(name, trainable, learning_rate_factor)
+
+    def add_to(self, graph: Graph) -> None:
+        start = initializers[self.activation.initializer if self.initializer == "auto" else self.initializer]
+        weight = graph.tensor(self, "weight", graph.width, self.units, start, decays=True)
+        bias = -1
+        if self.use_bias:
+            bias = graph.tensor(self, "bias", 1, self.units, initializers["zeros"], decays=False)
+        graph.dense(weight, bias)
+        graph.activation(self.activation)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "units": self.units,
+            "activation": self.activation.name,
+            "use_bias": self.use_bias,
+            "initializer": self.initializer,
+            **super().config(),
+        }
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        """The weights, (inputs, units), as a view."""
+        return self._tensor("weight")
+
+    @weight.setter
+    def weight(self, value: ArrayLike) -> None:
+        overwrite(self._tensor("weight"), value, "weight")
+
+    @property
+    def bias(self) -> NDArray[Any]:
+        """The biases, (units,), as a view."""
+        return self._tensor("bias").reshape(-1)
+
+    @bias.setter
+    def bias(self, value: ArrayLike) -> None:
+        overwrite(self._tensor("bias").reshape(-1), value, "bias")
+
+
+class Activation(Layer):
+    """An activation as a layer of its own: y = f(x).
+
+    Parameters
+    ----------
+    activation : str or row of ``fastnn.activations``
+    name : str, optional
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> net = fn.Sequential([fn.Dense(2), fn.Activation("softmax")], inputs=1, seed=0)
+    >>> float(net.predict([[3.0]]).sum())
+    1.0
+    """
+
+    def __init__(self, activation: object, *, name: str | None = None, **other: Any) -> None:
+        self.activation = known_activation(activation)
+        super().__init__(name, **other)
+
+    def add_to(self, graph: Graph) -> None:
+        graph.activation(self.activation)
+
+    def config(self) -> dict[str, Any]:
+        return {"activation": self.activation.name, **super().config()}
+
+
+LAYERS: dict[str, type[Layer]] = {"Dense": Dense, "Activation": Activation}
+
+
+def layer_from_config(kind: str, config: dict[str, Any]) -> Layer:
+    """The layer a model file describes."""
+    if kind not in LAYERS:
+        raise unknown_name("layer", kind, LAYERS)
+    return LAYERS[kind](**config)
+
+
+def positive_int(value: object, argument: str) -> int:
+    """A whole number of at least 1, or an error that names the argument."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} must be an integer, not a bool")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{argument} must be an integer, not {type(value).__name__}") from None
+    if number < 1:
+        raise ValueError(f"{argument} must be at least 1, not {number}")
+    return number
+
+
+def known_initializer(initializer: object) -> str:
+    """The name of an initializer, which may be "auto"."""
+    if isinstance(initializer, Initializer):
+        return initializer.name
+    if not isinstance(initializer, str):
+        raise TypeError(f"initializer must be a name, not {type(initializer).__name__}")
+    if initializer != "auto" and initializer not in initializers:
+        raise unknown_name("initializer", initializer, ("auto", *initializers))
+    return initializer
+
+
+def overwrite(tensor: NDArray[Any], value: ArrayLike, name: str) -> None:
+    """Copy a value of the same shape into a tensor."""
+    new = np.asarray(value)
+    if new.shape != tensor.shape:
+        raise ValueError(f"{name} has shape {tensor.shape}, the new one {new.shape}")
+    tensor[...] = new

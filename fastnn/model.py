@@ -1,0 +1,609 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``Sequential``: a stack of layers that owns its numbers; its methods say what can be done with them.
+
+What a method does is in the file named like it (``training.py``, ``stepping.py``, ``passes.py``, ``evaluation.py``,
+``predictor.py``, ``files.py``). Here is what they share: the parameters, the optimizer's state, and the flag that lets
+one training call in at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakMethod
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import _core, evaluation, files, inputs, passes, predictor, stepping
+from ._memory import allocate
+from .errors import DivergenceError
+from .graph import Graph, build
+from .history import History
+from .layers import Layer, positive_int
+from .losses import resolve_loss
+from .metrics import resolve_metrics
+from .optimizers import Optimizer
+from .parameters import Parameters
+from .summary import summary
+from .training import Fit, FitArguments
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def one_at_a_time(
+    method: Callable[Concatenate[Sequential, Arguments], Result],
+) -> Callable[Concatenate[Sequential, Arguments], Result]:
+    """Let a method run only while no other one so marked runs on the same network.
+
+    Written so that a signal at any moment leaves the flag right: Python looks for signals at calls, and there is none
+    between setting it and noting so, nor before it is taken back.
+    """
+
+    @functools.wraps(method)
+    def alone(self: Sequential, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        mine = False
+        try:
+            with self._gate:
+                if self._busy:
+                    raise RuntimeError(
+                        f"{method.__name__}: this network is being trained by another call; wait for it, or use a "
+                        "network of its own for each thread"
+                    )
+                self._busy = mine = True
+            return method(self, *args, **kwargs)
+        finally:
+            if mine:
+                self._busy = False
+
+    return alone
+
+
+class Sequential:
+    """A network: layers, one after the other.
+
+    Parameters
+    ----------
+    layers : list of Layer
+    inputs : int, optional
+        Columns of X. If not given, it is taken from the first ``fit``, ``train_step`` or ``forward``.
+    seed : int, optional
+        Fixes initial weights, the order of the rows and the split for validation. If not given, one is drawn from the
+        system and kept as ``net.seed``.
+    dtype : {"float32", "float64"}, default "float32"
+        Of parameters and outputs; data may have any.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    params, grads : ndarray (n_params,), the network's dtype
+        Every parameter, and its gradient after ``backward``, as one flat view: writing changes the network.
+    history : History
+        Of the last ``fit``.
+    optimizer : Optimizer or None
+        The last one used. What it remembers belongs to the network: training with the same class goes on from it.
+    seed : int
+    threads_used : int
+        Threads that took part in the last training call.
+    stop_training : bool
+        Set it in a callback to end ``fit``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn as fn
+    >>> X = np.linspace(-1, 1, 256)[:, None]
+    >>> net = fn.Sequential([fn.Dense(32, "tanh"), fn.Dense(1)], seed=0)
+    >>> history = net.fit(X, X[:, 0] ** 2, optimizer=fn.Adam(0.01), epochs=50, verbose=0)
+    >>> history.history["loss"][-1] < 0.01
+    True
+    >>> net.predict(X).shape
+    (256, 1)
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        inputs: int | None = None,
+        seed: int | None = None,
+        dtype: DTypeLike = "float32",
+    ) -> None:
+        self.layers = _checked_layers(layers)
+        self.dtype: np.dtype[Any] = _checked_dtype(dtype)
+        self.seed = _checked_seed(seed)
+        self.history = History()
+        self.stop_training = False
+        self.threads_used = 0
+        self._optimizer: Optimizer | None = None
+        self._state: _core.OptimizerState | None = None
+        self._loss: str | None = None
+        self._epochs_done = 0  # over the network's life: the number of the next permutation
+        self._parameters: Parameters | None = None
+        self._step_plan: stepping.StepPlan | None = None
+        self._pass: passes.Pass | None = None
+        self._gate = Lock()  # around _busy, which is set while a call that changes the network runs
+        self._busy = False
+        graph = build(self.layers, 1 if inputs is None else positive_int(inputs, "inputs"))  # shows what is impossible
+        if inputs is not None:
+            self._adopt_parameters(self._parameters_for(graph))
+        for layer in self.layers:
+            layer._owner = WeakMethod(self._layer_changed)
+
+    # ---- training ---------------------------------------------------------------------------------------------------
+
+    @one_at_a_time
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        loss: Any = None,
+        optimizer: Any = "adam",
+        epochs: int = 10,
+        batch_size: int | None = 32,
+        shuffle: bool = True,
+        validation_data: Any = None,
+        validation_fraction: float | None = None,
+        metrics: Any = (),
+        callbacks: Any = (),
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        threads: int | None = None,
+        verbose: int = 1,
+    ) -> History:
+        """Train on rows of X with targets y.
+
+        Each step takes a batch of rows, computes the mean loss over them and its gradient by backpropagation, and lets
+        the optimizer change the weights. An epoch is one native call, without the interpreter lock.
+
+        Parameters
+        ----------
+        X : array-like (rows, inputs)
+            Of any real dtype and layout; read where it lies, never copied as a whole.
+        y : array-like
+            (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
+            probabilities.
+        loss : str or row of ``fastnn.losses``, optional
+            Default by the last layer: softmax "cross_entropy", sigmoid "binary_cross_entropy", else "mse".
+        optimizer : str or Optimizer, default "adam"
+        epochs : int, default 10
+            Further passes over the rows.
+        batch_size : int or None, default 32
+            Rows in a step; None for all of them. The last batch of an epoch takes what is left.
+        shuffle : bool, default True
+            Rows in another order each epoch, by the seed.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Measured after each epoch, as "val_loss" and so on.
+        validation_fraction : float, optional
+            Hold out this part of X instead, drawn by the seed, in proportion for classes.
+        metrics : list of str and functions, optional
+            "accuracy", or f(y, output) -> float with y (rows, columns) in the network's dtype. While training, they see
+            the outputs each row had in its batch. "accuracy" is weighted like the loss.
+        callbacks : list, optional
+            Objects with on_fit_begin(net), on_epoch_end(net, epoch, logs), on_batch_end(net, step, logs) or
+            on_fit_end(net).
+        sample_weight : array-like (rows,), optional
+            The loss is the weighted mean. A batch of weight 0 is skipped.
+        class_weight : dict of label to weight or "balanced", optional
+            Multiplies sample_weight, in training only.
+        threads : int, optional
+            Exactly so many; default: as many as pay. Results do not depend on it.
+        verbose : {0, 1, 2}, default 1
+            Nothing, a progress bar, or a line per epoch.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit; the network is as before.
+        DivergenceError
+            If the loss or a weight is no longer finite; the network has the weights of the last completed epoch.
+        RuntimeError
+            If this network is being trained already.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> X, y = np.eye(4), np.arange(4)
+        >>> net = fn.Sequential([fn.Dense(4, "softmax")], seed=0)
+        >>> history = net.fit(X, y, epochs=3, validation_data=(X, y), metrics=["accuracy"], verbose=0)
+        >>> sorted(history.history)
+        ['accuracy', 'learning_rate', 'loss', 'seconds', 'val_accuracy', 'val_loss']
+        """
+        asked = FitArguments(
+            X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
+            callbacks, sample_weight, class_weight, threads, verbose,
+        )  # fmt: skip
+        return Fit(self, asked).run()
+
+    @one_at_a_time
+    def train_step(
+        self,
+        X: Any,
+        y: Any,
+        loss: Any = None,
+        optimizer: Any = None,
+        *,
+        sample_weight: Any = None,
+        threads: int | None = None,
+    ) -> float:
+        """One update from one batch, in one native call.
+
+        Parameters
+        ----------
+        X, y, loss, sample_weight, threads
+            As in :meth:`fit`; all rows of X are the batch.
+        optimizer : str or Optimizer, optional
+            Default: the one used last, else "adam".
+
+        Returns
+        -------
+        float
+            The loss of the batch, before the update.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss is not finite (the batch is not applied) or a weight is not (there is no way back).
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net, optimizer = fn.Sequential([fn.Dense(1)], seed=0), fn.SGD(0.1)
+        >>> X, y = np.array([[0.0], [1.0]]), np.array([1.0, 2.0])
+        >>> losses = [net.train_step(X, y, "mse", optimizer) for _ in range(100)]
+        >>> losses[-1] < losses[0]
+        True
+        """
+        self._pass = None
+        return stepping.train_step(self, X, y, loss, optimizer, sample_weight, threads)
+
+    def forward(self, X: Any, training: bool = False, threads: int | None = None) -> NDArray[Any]:
+        """The outputs of a batch; with ``training=True``, what :meth:`backward` needs is kept.
+
+        Returns
+        -------
+        ndarray (rows, outputs)
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(1)], inputs=2, seed=0)
+        >>> out = net.forward(np.ones((3, 2)), training=True)
+        >>> net.backward(out - 1.0).shape    # of 1/2 (out - 1)^2
+        (3, 2)
+        >>> fn.SGD(0.1).step(net)
+        """
+        return self._forward(X, threads) if training else self.predict(X, threads=threads)
+
+    @one_at_a_time
+    def backward(self, doutput: Any, accumulate: bool = False, input_gradient: bool = True) -> NDArray[Any] | None:
+        """Backpropagation of the last ``forward(X, training=True)``.
+
+        Parameters
+        ----------
+        doutput : array-like (rows, outputs)
+            dL/doutput, where L is a sum over the rows.
+        accumulate : bool, default False
+            Add to ``net.grads`` instead of overwriting.
+        input_gradient : bool, default True
+            Whether dL/dinput is wanted; without it the first layer is cheaper.
+
+        Returns
+        -------
+        ndarray (rows, inputs) or None
+            dL/dinput.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(1)], inputs=2, seed=0)
+        >>> out = net.forward(np.ones((3, 2)), training=True)
+        >>> dx = net.backward(np.ones((3, 1)))
+        >>> net.grads
+        array([3., 3., 3.], dtype=float32)
+        """
+        return passes.backward(self, doutput, accumulate, input_gradient)
+
+    @one_at_a_time
+    def soft_update(self, net: Sequential, tau: float) -> None:
+        """Move the parameters towards another network's: params = (1 - tau) params + tau net.params.
+
+        Parameters
+        ----------
+        net : Sequential
+            With the same layers.
+        tau : float in 0..1
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(2)], inputs=1, seed=0)
+        >>> target = fn.Sequential([fn.Dense(2)], inputs=1, seed=1)
+        >>> target.soft_update(net, tau=1.0)
+        >>> bool((target.params == net.params).all())
+        True
+        """
+        if not 0 <= tau <= 1:
+            raise ValueError(f"tau must be in 0..1, not {tau}")
+        own, other = self._built(), net._built()
+        if [s.size for s in own.graph.segments] != [s.size for s in other.graph.segments] or own.dtype != other.dtype:
+            raise ValueError("soft_update needs two networks with the same layers and dtype")
+        moved = allocate(own.params.shape, own.dtype)
+        other.shared.read(lambda params: np.multiply(params, float(tau), out=moved))
+        self._pass = None
+        own.shared.write(_move, own.params, 1 - float(tau), moved)
+
+    # ---- use --------------------------------------------------------------------------------------------------------
+
+    def predict(self, X: Any, threads: int | None = None) -> NDArray[Any]:
+        """The outputs of the last layer.
+
+        Parameters
+        ----------
+        X : array-like (rows, inputs), or (inputs,) for one row
+        threads : int, optional
+
+        Returns
+        -------
+        ndarray (rows, outputs), the network's dtype
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> fn.Sequential([fn.Dense(3, "softmax")], inputs=2, seed=0).predict([[0.0, 0.0], [1.0, 1.0]]).shape
+        (2, 3)
+        """
+        parameters = self._built()
+        x = inputs.features(X, parameters.inputs, "X", one_row=True)
+        inputs.check_finite(x, self.dtype, "X")
+        return parameters.shared.read(lambda params: evaluation.predict(parameters, params, x, threads))
+
+    def evaluate(
+        self,
+        X: Any,
+        y: Any,
+        loss: Any = None,
+        metrics: Any = (),
+        *,
+        sample_weight: Any = None,
+        threads: int | None = None,
+    ) -> dict[str, float]:
+        """The mean loss over the rows, and metrics.
+
+        Parameters
+        ----------
+        X, y, metrics, sample_weight, threads
+            As in :meth:`fit`.
+        loss : str or row of ``fastnn.losses``, optional
+            Default: the loss the network was trained with, else by the last layer.
+
+        Returns
+        -------
+        dict of str to float
+            "loss" and each metric.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(2, "softmax")], inputs=2, seed=0)
+        >>> sorted(net.evaluate(np.eye(2), [0, 1], metrics=["accuracy"]))
+        ['accuracy', 'loss']
+        """
+        parameters = self._built()
+        graph = parameters.graph
+        objective = resolve_loss(self._loss if loss is None else loss, graph.last_activation, graph.width)
+        x = inputs.training_features(X, parameters.inputs)
+        targets = inputs.targets(y, x.shape[0], objective, graph.width, self.dtype)
+        weights = inputs.sample_weights(sample_weight, x.shape[0])
+        inputs.check_finite(x, self.dtype, "X")
+        chosen = resolve_metrics(metrics)
+        run = evaluation.Evaluation(parameters, objective, chosen, x, targets, weights, threads)
+        return parameters.shared.read(run.run)
+
+    def predictor(self) -> _core.Predictor:
+        """A frozen copy of the weights, called as a function: the fastest way to the output of one row.
+
+        Returns
+        -------
+        callable
+            f(x) with x (inputs,) -> (outputs,), or (rows, inputs) -> (rows, outputs); f(x, out=y) writes into y;
+            f.argmax(x) is the index of the largest output. Values of x are not checked.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(3, "softmax")], inputs=2, seed=0)
+        >>> f = net.predictor()
+        >>> x = np.zeros(2, np.float32)
+        >>> f(x).shape, f.argmax(x)
+        ((3,), 0)
+        """
+        parameters = self._built()
+        return parameters.shared.read(lambda params: predictor.make_predictor(parameters, params))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network, its optimizer's state and its seed to a file; :func:`fastnn.load` reads it.
+
+        The path holds the old file or the new one, whatever happens meanwhile.
+        """
+        files.save(self, path)
+
+    def summary(self) -> None:
+        """Print a table of the layers.
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> fn.Sequential([fn.Dense(3, "relu"), fn.Dense(1)], inputs=2, seed=0).summary()
+        layer   activation  output  parameters
+        --------------------------------------
+        inputs                   2
+        Dense   relu             3           9
+        Dense   linear           1           4
+        parameters: 13; dtype float32; seed 0
+        """
+        print(summary(self))
+
+    # ---- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> int | None:
+        """Columns of X; None before they are known."""
+        return None if self._parameters is None else self._parameters.inputs
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the output."""
+        return build(self.layers, 1 if self.inputs is None else self.inputs).width
+
+    @property
+    def params(self) -> NDArray[Any]:
+        """Every parameter, as one flat view."""
+        return self._built().params
+
+    @property
+    def grads(self) -> NDArray[Any]:
+        """The gradient of every parameter after ``backward``, as one flat view."""
+        return self._built().grads
+
+    @property
+    def n_params(self) -> int:
+        """How many numbers the network learns."""
+        return self._built().graph.n_params
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimizer used last."""
+        return self._optimizer
+
+    def __repr__(self) -> str:
+        known = "" if self.inputs is None else f", inputs={self.inputs}"
+        return f"Sequential([{', '.join(map(repr, self.layers))}]{known}, seed={self.seed}, dtype={self.dtype.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._parameters is None:
+            return _unbuilt, ([layer.__reduce__() for layer in self.layers], self.seed, self.dtype.name)
+        return files.from_bytes, (files.to_bytes(self),)
+
+    # ---- for the files that do the work -----------------------------------------------------------------------------
+
+    @one_at_a_time
+    def _forward(self, X: Any, threads: int | None) -> NDArray[Any]:
+        return passes.forward(self, X, threads)
+
+    def _built(self) -> Parameters:
+        if self._parameters is None:
+            raise RuntimeError(
+                "the network has no weights before the width of its input is known: give inputs=, or train it first"
+            )
+        return self._parameters
+
+    def _graph_for(self, width: int) -> Graph:
+        return build(self.layers, width) if self._parameters is None else self._parameters.graph
+
+    def _parameters_for(self, graph: Graph) -> Parameters:
+        """The network's parameters; new ones, not yet its own, if it has none."""
+        if self._parameters is not None:
+            return self._parameters
+        parameters = Parameters(graph, self.dtype)
+        parameters.initialize(self.seed)
+        return parameters
+
+    def _state_for(self, optimizer: Optimizer, parameters: Parameters) -> _core.OptimizerState:
+        """The state to go on from; a new one, not yet the network's own, for another class of optimizer."""
+        if self._state is not None and self._state.name == optimizer.name:
+            return self._state
+        size = _core.optimizer_states(optimizer.name) * parameters.params.size
+        return _core.OptimizerState(parameters.network, optimizer.name, allocate(size, self.dtype, zero=True))
+
+    def _adopt_parameters(self, parameters: Parameters) -> None:
+        if self._parameters is not parameters:
+            parameters.show_in_layers()
+            self._parameters = parameters
+
+    def _adopt(
+        self,
+        parameters: Parameters,
+        state: _core.OptimizerState,
+        optimizer: Optimizer,
+        loss: str,
+        history: History | None = None,
+    ) -> None:
+        """From here on the network is changed: nothing that can fail comes before its end."""
+        self._adopt_parameters(parameters)
+        self._state, self._optimizer, self._loss, self._pass = state, optimizer, loss, None
+        if history is not None:
+            self.history = history
+
+    @one_at_a_time
+    def _apply_optimizer(self, optimizer: Optimizer) -> None:
+        """Optimizer.step: one update from ``grads``."""
+        parameters = self._built()
+        state = self._state_for(optimizer, parameters)
+        state.set_hyper(optimizer.hyper)
+        self._state, self._optimizer, self._pass = state, optimizer, None
+        rate, params, grads = optimizer.learning_rate, parameters.params, parameters.grads
+        status = parameters.shared.write(_core.update, parameters.network, state, rate, 1.0, params, grads)
+        if status != _core.FINISHED:
+            raise DivergenceError(
+                f"a weight became infinite or NaN in a step with learning rate {rate:g}: the gradients are not "
+                "finite or far too large, and the network must be set back",
+                epoch=None,
+                batch=None,
+                learning_rate=rate,
+            )
+
+    def _layer_changed(self) -> None:
+        """A layer was frozen, or its learning rate changed: another table of segments, the same numbers."""
+        if self._parameters is not None:
+            self._parameters.replan(build(self.layers, self._parameters.inputs))
+
+
+def _unbuilt(layers: list[tuple[Any, ...]], seed: int, dtype: str) -> Sequential:
+    return Sequential([make(*arguments) for make, arguments in layers], seed=seed, dtype=dtype)
+
+
+def _move(params: NDArray[Any], keep: float, moved: NDArray[Any]) -> None:
+    np.multiply(params, keep, out=params)
+    np.add(params, moved, out=params)
+
+
+def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a list of layers, not {type(layers).__name__}")
+    checked: Sequence[Layer] = tuple(layers)
+    if not checked:
+        raise ValueError("layers is empty")
+    for number, layer in enumerate(checked):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{number}] must be a layer such as Dense(10), not {layer!r}")
+        if layer.owned or layer in checked[:number]:
+            raise ValueError(f"layers[{number}] belongs to a network already: make a new {type(layer).__name__}")
+    return tuple(checked)
+
+
+def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be 'float32' or 'float64', not {dtype!r}") from None
+    if kind not in (np.float32, np.float64) or not kind.isnative:
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {kind}")
+    return kind
+
+
+def _checked_seed(seed: object) -> int:
+    if seed is None:
+        return int.from_bytes(os.urandom(6), "little")
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"seed must be an integer or None, not {type(seed).__name__}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be in 0..2**64 - 1, not {seed}")
+    return int(seed)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A registry: names and what they stand for, kept beside the functions it lists.
+
+What has a counterpart in C is found there by its name, never by a number written down twice;
+:meth:`Registry.check` makes a list that fell out of step fail at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+from .errors import unknown_name
+
+Row = TypeVar("Row")
+
+
+class Registry(Mapping[str, Row]):
+    """A read-only mapping from names to rows; a name that is not there raises with the nearest one.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.activations["relu"].formula
+    'max(z, 0)'
+    >>> fn.activations["rleu"]
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown activation 'rleu'. Did you mean 'relu'? Known: linear, relu, tanh, sigmoid, softmax
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._rows: dict[str, Row] = {}
+
+    def add(self, name: str, row: Row) -> None:
+        """Enter a row; a name is taken once."""
+        if name in self._rows:
+            raise ValueError(f"the {self._kind} {name!r} exists already")
+        self._rows[name] = row
+
+    def check(self, compiled: tuple[str, ...]) -> None:
+        """Compare with the names of the C library."""
+        if set(compiled) != set(self._rows):
+            raise ImportError(
+                f"the compiled part of fastnn knows the {self._kind}s {sorted(compiled)}, "
+                f"the Python part {sorted(self._rows)}: build fastnn again"
+            )
+
+    def __getitem__(self, name: str) -> Row:
+        try:
+            return self._rows[name]
+        except (KeyError, TypeError):
+            raise unknown_name(self._kind, name, self._rows) from None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"<{self._kind}s: {', '.join(self._rows)}>"

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reading weights in one thread while another trains: every reader sees the weights of some completed step.
+
+Readers take no lock and copy nothing as long as nobody writes: they note a token, compute, and look whether the token
+is still there, as in a seqlock. If it is not, they compute once more from a copy. A short write (one step) holds a lock
+meanwhile; a long one (an epoch) leaves a snapshot for the readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import RLock, get_ident
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from ._memory import allocate
+
+Result = TypeVar("Result")
+
+
+class SharedWeights:
+    """Guards one vector of parameters. There is one writer at a time: its caller sees to that."""
+
+    def __init__(self, params: NDArray[Any]) -> None:
+        self._params = params
+        self._lock = RLock()  # a signal handler may read while its own thread writes
+        self._spare: NDArray[Any] | None = None
+        self.token: tuple[NDArray[Any]] | None = (params,)  # what readers may read now; None: wait for the lock
+        self.owner: int | None = None  # the thread that trains, while its callbacks run and nothing is in flux
+
+    def read(self, work: Callable[[NDArray[Any]], Result]) -> Result:
+        """work(parameters), with parameters that did not change meanwhile. It may be called twice."""
+        if self.owner == get_ident():
+            return work(self._params)
+        token = self.token
+        if token is not None:
+            result = work(token[0])
+            if self.token is token:
+                return result
+        with self._lock:
+            source = self._params if self.token is None else self.token[0]
+            copy = allocate(source.shape, source.dtype)
+            copy[...] = source
+        return work(copy)
+
+    def write(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """work(*arguments), which changes the parameters and runs no Python meanwhile."""
+        with self._lock:
+            self.token = None
+            try:
+                return work(*arguments)
+            finally:
+                self.token = (self._params,)
+
+    def begin(self, snapshot: NDArray[Any], spare: NDArray[Any]) -> None:
+        """Before many steps: readers get a snapshot, made anew at each refresh, in one array or the other.
+
+        The end is ``shared.token = (params,)``, an assignment and no call, in a ``finally``: so no signal can come
+        before it.
+        """
+        self._spare = spare
+        self._swap(snapshot)
+
+    def refresh(self) -> NDArray[Any]:
+        """Let readers see the parameters as they are now, after begin; the snapshot."""
+        assert self._spare is not None and self.token is not None
+        new, self._spare = self._spare, self.token[0]
+        self._swap(new)
+        return new
+
+    def _swap(self, to: NDArray[Any]) -> None:
+        with self._lock:
+            to[...] = self._params
+            self.token = (to,)

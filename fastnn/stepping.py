@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``train_step``: one update from one batch, with as little Python around it as can be.
+
+What the last step needed (workspace, threads, checks) is kept for the next one, which mostly looks the same: such a
+step goes to C at once, where the batch is checked as well. Whatever looks different takes the long way: the checks of
+``inputs.py``, with their messages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _core, inputs
+from ._memory import allocate
+from .errors import DivergenceError
+from .losses import resolve_loss
+from .optimizers import Optimizer, resolve_optimizer
+from .runtime import choose_threads
+
+if TYPE_CHECKING:
+    from .model import Sequential
+
+# From this many multiply-adds (about 10 ms) a step listens to Ctrl-C, and leaves a snapshot to readers.
+HEAVY = 1e9
+
+
+class StepPlan:
+    """What one shape of training step needs; valid as long as the network's plan is the same."""
+
+    def __init__(self, net: Sequential, rows: int, width: int, loss: Any, optimizer: Any, threads: int | None) -> None:
+        graph = net._graph_for(width)
+        self.asked = (loss, optimizer, threads)
+        self.objective = resolve_loss(loss, graph.last_activation, graph.width)
+        self.optimizer = self._optimizer(net, optimizer)
+        self.parameters = parameters = net._parameters_for(graph)
+        self.network = parameters.network
+        self.rows = rows
+        self.state = net._state_for(self.optimizer, parameters)
+        work = parameters.training_work(rows)
+        self.heavy = work > HEAVY
+        team = choose_threads(threads, work)
+        workspace = parameters.workspace(_core.USE_TRAIN, rows, team)
+        self.native = _core.Training(
+            self.network, self.objective.core, self.state, parameters.params, parameters.grads, workspace, rows, team
+        )
+        targets = self.objective.loss.targets
+        labels = allocate(rows, np.int32) if targets == "classes" else None
+        self.native.prepare_steps(labels, targets == "unit")
+        self._hyper_changes = -1
+
+    @staticmethod
+    def _optimizer(net: Sequential, optimizer: Any) -> Optimizer:
+        """Without a word, or with the name of the one in use, the same object as before."""
+        current = net.optimizer
+        if optimizer is None:
+            return current if current is not None else resolve_optimizer("adam")
+        if isinstance(optimizer, str) and current is not None and current.name == optimizer:
+            return current
+        return resolve_optimizer(optimizer)
+
+    def fits(self, net: Sequential, loss: Any, optimizer: Any, threads: int | None) -> bool:
+        """Whether a step that is asked for in these words is this one, apart from its data."""
+        asked_loss, asked_optimizer, asked_threads = self.asked
+        return (
+            (optimizer is asked_optimizer or (type(optimizer) is str and optimizer == asked_optimizer))
+            and (loss is asked_loss or (type(loss) is str and loss == asked_loss))
+            and threads == asked_threads
+            and net._state is self.state
+            and net.optimizer is self.optimizer
+            and self.parameters.network is self.network
+        )
+
+    def set_hyper(self) -> None:
+        """Take over what was assigned to the optimizer since."""
+        if self.optimizer.changes != self._hyper_changes:
+            self.state.set_hyper(self.optimizer.hyper)
+            self._hyper_changes = self.optimizer.changes
+
+
+def train_step(
+    net: Sequential, X: Any, y: Any, loss: Any, optimizer: Any, sample_weight: Any, threads: int | None
+) -> float:
+    """See ``Sequential.train_step``; the network is the caller's alone meanwhile."""
+    plan = net._step_plan
+    known = plan is not None and plan.fits(net, loss, optimizer, threads)
+    if plan is not None and known and not plan.heavy:
+        plan.set_hyper()
+        rate = plan.optimizer.learning_rate
+        result = plan.parameters.shared.write(plan.native.step, X, y, sample_weight, rate)
+        if result is not None:
+            if result[0] != _core.FINISHED:
+                raise _divergence(plan, result[0], rate)
+            return result[1]
+    return _long_way(net, X, y, loss, optimizer, sample_weight, threads, plan if known else None)
+
+
+def _long_way(
+    net: Sequential, X: Any, y: Any, loss: Any, optimizer: Any, sample_weight: Any, threads: int | None, plan: Any
+) -> float:
+    x = inputs.training_features(X, net.inputs)
+    rows, width = x.shape
+    if plan is None or plan.rows != rows:
+        plan = StepPlan(net, rows, width, loss, optimizer, threads)
+    targets = inputs.targets(y, rows, plan.objective, plan.parameters.outputs, net.dtype)
+    weights = inputs.sample_weights(sample_weight, rows, all_zero_is_fine=True)
+    inputs.check_finite(x, net.dtype, "X")
+    shared = plan.parameters.shared
+    native, rate = plan.native, plan.optimizer.learning_rate
+    snapshots = [allocate(plan.parameters.params.size, net.dtype) for _ in range(2)] if plan.heavy else ()
+    native.bind(x, targets.labels, targets.values, weights, None, None, False, net.seed)
+    net._adopt(plan.parameters, plan.state, plan.optimizer, plan.objective.loss.name)
+    net._step_plan = plan
+    plan.set_hyper()
+    try:
+        if plan.heavy:
+            shared.begin(*snapshots)
+            result = native.run(0, 0, 1, rate)
+        else:
+            result = shared.write(native.run, 0, 0, 1, rate, False)
+    finally:
+        shared.token = (plan.parameters.params,)
+        native.release()
+    status, net.threads_used, _, loss_sum, weight_sum = result
+    if status != _core.FINISHED:
+        raise _divergence(plan, status, rate)
+    return loss_sum / weight_sum if weight_sum else 0.0
+
+
+def _divergence(plan: StepPlan, status: int, rate: float) -> DivergenceError:
+    what = (
+        "the loss of this batch became infinite or NaN; the batch was not applied"
+        if status == _core.DIVERGED
+        else "a weight became infinite or NaN, and the network must be set back: keep copies of net.params"
+    )
+    return DivergenceError(
+        f"training diverged: {what}. The learning rate is {rate:g}; try a tenth of it, and inputs and targets scaled "
+        "to about unit size",
+        epoch=None,
+        batch=None,
+        learning_rate=rate,
+    )

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One call of ``fit``: everything is checked and allocated first, then each epoch is one native call.
+
+The order is the promise: :class:`Fit` raises before the network has changed; :meth:`Fit.run` changes it, and keeps what
+was done if it is interrupted. C runs epochs; what happens between them happens here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import get_ident
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core, inputs
+from ._memory import allocate
+from .callbacks import CallbackList
+from .errors import DivergenceError
+from .evaluation import Evaluation
+from .history import History
+from .layers import positive_int
+from .losses import resolve_loss
+from .metrics import resolve_metrics
+from .optimizers import resolve_optimizer
+from .progress import Progress
+from .runtime import choose_threads
+from .splitting import split
+
+if TYPE_CHECKING:
+    from .model import Sequential
+
+
+@dataclass(frozen=True)
+class FitArguments:
+    """The arguments of ``Sequential.fit``, as they were given."""
+
+    X: Any
+    y: Any
+    loss: Any
+    optimizer: Any
+    epochs: Any
+    batch_size: Any
+    shuffle: Any
+    validation_data: Any
+    validation_fraction: Any
+    metrics: Any
+    callbacks: Any
+    sample_weight: Any
+    class_weight: Any
+    threads: int | None
+    verbose: Any
+
+
+class Fit:
+    """One training run of one network."""
+
+    def __init__(self, net: Sequential, asked: FitArguments) -> None:
+        self.net = net
+        self.epochs = 0 if asked.epochs == 0 and asked.epochs is not False else positive_int(asked.epochs, "epochs")
+        self.optimizer = resolve_optimizer(asked.optimizer)
+        self.metrics = resolve_metrics(asked.metrics)
+        self.callbacks = CallbackList(asked.callbacks)
+        self.shuffle = bool(asked.shuffle)
+
+        self.x = inputs.training_features(asked.X, net.inputs)
+        graph = net._graph_for(self.x.shape[1])
+        self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width)
+        rows = self.x.shape[0]
+        self.y = inputs.targets(asked.y, rows, self.objective, graph.width, net.dtype)
+        own_weights = inputs.sample_weights(asked.sample_weight, rows)
+        self.weights = inputs.class_weights(asked.class_weight, self.y, self.objective, graph.width, own_weights)
+        inputs.check_finite(self.x, net.dtype, "X")
+
+        # Memory, all of it: from here to run() only MemoryError can happen.
+        self.parameters = net._parameters_for(graph)
+        self.subset, held_out = self._choose_rows(asked)
+        self.rows = rows if self.subset is None else len(self.subset)
+        batch = self.rows if asked.batch_size is None else positive_int(asked.batch_size, "batch_size")
+        self.batch = min(batch, self.rows)
+        self.steps = -(-self.rows // self.batch)
+        self.validation = self._validation(asked, held_out, own_weights)
+        self.order = self._order()
+        self.outputs = allocate((rows, graph.width), net.dtype) if self.metrics else None
+        self.snapshot = allocate(graph.n_params, net.dtype)
+        self.spare = allocate(graph.n_params, net.dtype)
+        self.state = net._state_for(self.optimizer, self.parameters)
+        threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
+        self.native = _core.Training(
+            self.parameters.network,
+            self.objective.core,
+            self.state,
+            self.parameters.params,
+            self.parameters.grads,
+            self.parameters.workspace(_core.USE_TRAIN, self.batch, threads),
+            self.batch,
+            threads,
+        )
+        shuffle_in_c = self.shuffle and self.subset is None
+        labels, values = self.y.labels, self.y.values
+        self.native.bind(self.x, labels, values, self.weights, self.outputs, self.order, shuffle_in_c, net.seed)
+        self.progress = Progress(asked.verbose, self.epochs, self._headline(asked.loss is None))
+
+    def _choose_rows(self, asked: FitArguments) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+        """Rows to train on and rows to hold out; None: all and none."""
+        if asked.validation_fraction is None:
+            return None, None
+        if asked.validation_data is not None:
+            raise ValueError("validation_data and validation_fraction are both given: which one?")
+        labels, _ = inputs.class_labels(self.y, self.objective, self.parameters.outputs)
+        train, held_out = split(self.x.shape[0], asked.validation_fraction, labels, self.net.seed)
+        if self.weights is not None and not self.weights[train].any():
+            raise ValueError("the weights of all rows left to train on are 0")
+        return train, held_out
+
+    def _validation(
+        self, asked: FitArguments, held_out: NDArray[np.int64] | None, own_weights: NDArray[np.float64] | None
+    ) -> Evaluation | None:
+        """Validation uses sample weights, and no class weights."""
+        objective, metrics, threads = self.objective, self.metrics, asked.threads
+        if held_out is not None:
+            y = self.y.take(held_out)
+            weights = None if own_weights is None else own_weights[held_out]
+            if weights is not None and not weights.any():
+                raise ValueError("sample_weight of all rows held out for validation is 0")
+            return Evaluation(self.parameters, objective, metrics, self.x, y, weights, threads, held_out)
+        if asked.validation_data is None:
+            return None
+        if not isinstance(asked.validation_data, (tuple, list)) or len(asked.validation_data) not in (2, 3):
+            raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+        X, y_given, *weight = asked.validation_data
+        x = inputs.training_features(X, self.parameters.inputs, "validation_data[0]")
+        rows, outputs, dtype = x.shape[0], self.parameters.outputs, self.net.dtype
+        y = inputs.targets(y_given, rows, objective, outputs, dtype, "validation_data[1]")
+        weights = inputs.sample_weights(weight[0] if weight else None, rows, "validation_data[2]")
+        inputs.check_finite(x, dtype, "validation_data[0]")
+        return Evaluation(self.parameters, objective, metrics, x, y, weights, threads)
+
+    def _order(self) -> NDArray[np.int64] | None:
+        if self.subset is not None:
+            order = allocate(self.rows, np.int64)
+            order[...] = self.subset
+            return order
+        return allocate(self.rows, np.int64) if self.shuffle else None
+
+    def _headline(self, loss_was_chosen: bool) -> str:
+        loss = self.objective.loss.name + (" (by the last layer)" if loss_was_chosen else "")
+        return (
+            f"{self.rows:,} rows, {self.epochs} epochs of {self.steps:,} steps of {self.batch} rows; "
+            f"loss {loss}; optimizer {self.optimizer}; threads {self.native.threads}"
+        )
+
+    def run(self) -> History:
+        """Train; what is done is in ``net.history`` at any time."""
+        net = self.net
+        history = History(self.objective.loss.name, repr(self.optimizer))
+        net._adopt(self.parameters, self.state, self.optimizer, self.objective.loss.name, history)
+        net.stop_training = False
+        shared = self.parameters.shared
+        try:
+            shared.begin(self.snapshot, self.spare)
+            self.progress.begin()
+            self._call_back("on_fit_begin", net)
+            for epoch in range(self.epochs):
+                if net.stop_training:
+                    break
+                logs = self._epoch(epoch, shared.refresh())
+                history.append(logs)
+                self.progress.epoch(epoch, logs)
+                self._call_back("on_epoch_end", net, epoch, dict(logs))
+            self._call_back("on_fit_end", net)
+        finally:
+            shared.token = (self.parameters.params,)
+            self.progress.end()
+        return history
+
+    def _call_back(self, event: str, *arguments: Any) -> None:
+        """Callbacks run in this thread between steps, and see the weights as they are now."""
+        shared = self.parameters.shared
+        shared.owner = get_ident()
+        try:
+            self.callbacks.call(event, *arguments)
+        finally:
+            shared.owner = None
+
+    def _epoch(self, epoch: int, before: NDArray[Any]) -> dict[str, float]:
+        """One epoch; `before` are the parameters to go back to."""
+        start = perf_counter()
+        if self.subset is not None and self.order is not None and self.shuffle:
+            _core.permutation(self.net.seed, _core.STREAM_SHUFFLE, self.net._epochs_done, self.order)
+            np.take(self.subset, self.order.copy(), out=self.order, mode="clip")
+        if self.callbacks.every_batch:
+            steps, loss_sum, weight_sum = self._batch_by_batch(epoch, before)
+        else:
+            steps, loss_sum, weight_sum = self._steps(epoch, 0, self.steps, before)
+        self.net._epochs_done += 1
+        logs = {"loss": loss_sum / weight_sum if weight_sum else 0.0}
+        logs |= self._training_metrics(steps)
+        if self.validation is not None:
+            logs |= self.validation.run(self.parameters.params, "val_")
+        return logs | {"learning_rate": self.optimizer.learning_rate, "seconds": perf_counter() - start}
+
+    def _steps(self, epoch: int, first: int, count: int, before: NDArray[Any]) -> tuple[int, float, float]:
+        """Some steps in one native call -> steps, loss sum, weight sum."""
+        rate = self.optimizer.learning_rate
+        self.state.set_hyper(self.optimizer.hyper)
+        status, threads, steps, loss_sum, weight_sum = self.native.run(self.net._epochs_done, first, count, rate)
+        self.net.threads_used = self.net.history.threads = threads
+        if status in (_core.DIVERGED, _core.BAD_UPDATE):
+            # A bad update is counted among the completed steps, a bad loss is not.
+            batch = first + steps - (1 if status == _core.BAD_UPDATE and steps else 0)
+            self.parameters.params[...] = before
+            self.state.array[...] = 0
+            self.state.step = 0
+            what = "loss" if status == _core.DIVERGED else "updated weights"
+            raise DivergenceError(
+                f"training diverged: the {what} of batch {batch + 1} of {self.steps} in epoch {epoch + 1} of "
+                f"{self.epochs} became infinite or NaN, with learning rate {rate:g}. The network is back at the start "
+                "of this epoch. Try a learning rate of a tenth, and inputs and targets scaled to about unit size",
+                epoch=epoch,
+                batch=batch,
+                learning_rate=rate,
+            )
+        return steps, loss_sum, weight_sum
+
+    def _batch_by_batch(self, epoch: int, before: NDArray[Any]) -> tuple[int, float, float]:
+        """The same steps and bits, one native call each, for callbacks that want every batch."""
+        loss_sum = weight_sum = 0.0
+        for step in range(self.steps):
+            _, loss, weight = self._steps(epoch, step, 1, before)
+            loss_sum += loss
+            weight_sum += weight
+            logs = {"loss": loss / weight if weight else 0.0, "learning_rate": self.optimizer.learning_rate}
+            self._call_back("on_batch_end", self.net, epoch * self.steps + step, logs)
+            if self.net.stop_training:
+                return step + 1, loss_sum, weight_sum
+        return self.steps, loss_sum, weight_sum
+
+    def _training_metrics(self, steps: int) -> dict[str, float]:
+        """Of the outputs that training itself computed, so they are of the weights at each batch."""
+        if self.outputs is None:
+            return {}
+        y, output, weights = self.y.y, self.outputs, self.weights
+        if self.subset is not None or steps < self.steps:
+            rows = np.arange(self.rows) if self.order is None else self.order
+            rows = rows[: steps * self.batch]
+            y, output, weights = y[rows], output[rows], None if weights is None else weights[rows]
+        logits = self.objective.logits
+        return {metric.name: metric.measure(y, output, weights, logits) for metric in self.metrics}

@@ -1,0 +1,333 @@
+/* test_matmul.c: the matrix products in the three uses of training, their thin and one-row forms, and the panels they
+ * read; every instruction set of this processor, sizes 0..70, guard pages on both sides.
+ *
+ * The oracle is the definition of the result in scalar code, one chain of fused multiply-adds per element: bits must
+ * be equal. The definition itself is held against k.u.(|A| |B|) with a sum of twice the precision. Sizes form a Latin
+ * square: k follows from m and n so that every pair of sizes of two dimensions occurs exactly once.
+ * Compiled for float; test_matmul_f64.c compiles it for double.
+ *
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+#ifndef FNN_REAL
+#define FNN_REAL 32
+#endif
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "dispatch.h"
+#include "fastnn.h"
+#include "guarded.h"
+#include "kernels/activations.h"
+
+enum { SIZES = 71, LARGEST = 320, MOST = LARGEST * LARGEST };
+/* Of the Latin square, every so many: not a divisor of 71, so that all sizes are met. */
+enum { STEP = SANITIZED ? 23 : 1 };
+
+#if FNN_REAL == 32
+typedef double exact;
+static real fused(real a, real b, real c) { return fmaf(a, b, c); }
+static const double unit_roundoff = 0x1p-24;
+#else
+typedef long double exact;
+static real fused(real a, real b, real c) { return fma(a, b, c); }
+static const double unit_roundoff = 0x1p-53;
+#endif
+
+typedef FNN_TYPED(fnn_kernels) kernel_table;
+
+/* ---- operands -------------------------------------------------------------------------------------------------- */
+
+/* A matrix in guarded memory: rows behind each other, ld apart, and nothing behind the last element. The gaps between
+ * rows are NaN, so that they spoil what reads them, and are compared with the rest, so that writing them shows. */
+typedef struct {
+    guarded memory;
+    real *at;
+    ptrdiff_t rows, columns, ld;
+} matrix;
+
+static matrix matrix_new(void) { return (matrix){.memory = guarded_new(MOST * sizeof(real))}; }
+
+static size_t extent(const matrix *a) {
+    return a->rows && a->columns ? (size_t)((a->rows - 1) * a->ld + a->columns) * sizeof(real) : 0;
+}
+
+static void lay(matrix *a, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t gap, int at_end) {
+    a->rows = rows;
+    a->columns = columns;
+    a->ld = columns + gap;
+    a->at = at_end ? guarded_last(a->memory, extent(a)) : guarded_first(a->memory);
+    memset(a->at, 0xff, extent(a));
+}
+
+/* a = b, or b transposed. */
+static void assign(matrix *a, const real *b, ptrdiff_t ldb, int transposed) {
+    for (ptrdiff_t i = 0; i < a->rows; i++)
+        for (ptrdiff_t j = 0; j < a->columns; j++)
+            a->at[i * a->ld + j] = transposed ? b[j * ldb + i] : b[i * ldb + j];
+}
+
+/* Whether a matrix, gaps and all, has the bits of wanted (rows, columns), dense. */
+static int holds(const matrix *a, const real *wanted) {
+    for (ptrdiff_t i = 0; extent(a) && i < a->rows; i++) {
+        const real *row = a->at + i * a->ld;
+        if (memcmp(row, wanted + i * a->columns, (size_t)a->columns * sizeof(real)) != 0) return 0;
+        if (i == a->rows - 1) break;
+        for (ptrdiff_t j = a->columns; j < a->ld; j++)
+            if (!isnan(row[j])) return 0;
+    }
+    return 1;
+}
+
+/* Numbers in (-1, 1), a third of them rounded to few bits, so that sums cancel. */
+static real pool[MOST];
+
+static void fill_pool(void) {
+    uint32_t words[1024];
+    for (ptrdiff_t i = 0; i < MOST; i++) {
+        if (i % 1024 == 0) fnn_random_words(2, FNN_STREAM_INITIAL, (uint32_t)(i / 1024), 1024, words);
+        const double x = (double)words[i % 1024] * 0x1p-31 - 1;
+        pool[i] = (real)(i % 3 ? x : floor(x * 16) / 16);
+    }
+}
+
+/* ---- the definition -------------------------------------------------------------------------------------------- */
+
+static struct {
+    ptrdiff_t m, n, k;
+    const real *a, *b, *start; /* a (m, k), b (k, n), dense; start (n) or NULL */
+    real chain[MOST];          /* start + a.b, one chain over k */
+    real thin[MOST];           /* 16 chains and a tree, then start */
+    real added[MOST];          /* the chain begun at c0 */
+    const real *c0;            /* (m, n) */
+    real rectified[MOST];      /* max(chain, 0) */
+    real masked[MOST];         /* the chain without start, where c0 > 0, else 0 */
+} wanted;
+
+static real chain(const real *from, const real *by, real sum) {
+    for (ptrdiff_t l = 0; l < wanted.k; l++) sum = fused(from[l], by[l * wanted.n], sum);
+    return sum;
+}
+
+static real sixteen_chains(const real *from, const real *by) {
+    real sum[16] = {0};
+    for (ptrdiff_t l = 0; l < wanted.k; l++) sum[l % 16] = fused(from[l], by[l * wanted.n], sum[l % 16]);
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+    return sum[0];
+}
+
+static void define(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) {
+    wanted.m = m, wanted.n = n, wanted.k = k;
+    wanted.a = pool + (m * 37 + n) % 1000;
+    wanted.b = pool + MOST / 4 + (n * 41 + k) % 1000;
+    wanted.c0 = pool + MOST / 2 + (k * 43 + m) % 1000;
+    wanted.start = (m + n) % 3 ? pool + 3 * (MOST / 4) : NULL;
+    for (ptrdiff_t i = 0; i < m; i++) {
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const ptrdiff_t at = i * n + j;
+            const real *from = wanted.a + i * k, *by = wanted.b + j;
+            const real first = wanted.start ? wanted.start[j] : 0, bare = chain(from, by, 0);
+            wanted.chain[at] = wanted.start ? chain(from, by, first) : bare;
+            wanted.added[at] = chain(from, by, wanted.c0[at]);
+            wanted.rectified[at] = 0 > wanted.chain[at] ? 0 : wanted.chain[at];
+            wanted.masked[at] = bare * (real)(wanted.c0[at] > 0);
+            if (n <= FNN_THIN) wanted.thin[at] = sixteen_chains(from, by) + first;
+        }
+    }
+}
+
+/* Each element of the definition within k.u.(|start| + |A| |B|) of the exact sum. */
+static void definition_is_a_product(void) {
+    double worst = 0;
+    for (ptrdiff_t i = 0; i < wanted.m; i++) {
+        for (ptrdiff_t j = 0; j < wanted.n; j++) {
+            const exact start = wanted.start ? (exact)wanted.start[j] : 0;
+            exact sum = start, magnitude = start < 0 ? -start : start;
+            for (ptrdiff_t l = 0; l < wanted.k; l++) {
+                const exact term = (exact)wanted.a[i * wanted.k + l] * (exact)wanted.b[l * wanted.n + j];
+                sum += term;
+                magnitude += term < 0 ? -term : term;
+            }
+            const double bound = (double)wanted.k * unit_roundoff * (double)magnitude;
+            const ptrdiff_t at = i * wanted.n + j;
+            double error = (double)(sum - (exact)wanted.chain[at]);
+            if (fabs(error) > bound) worst = fmax(worst, fabs(error) / (bound + DBL_MIN));
+            /* The last addition of a thin product, of start, is one rounding more. */
+            error = wanted.n <= FNN_THIN ? (double)(sum - (exact)wanted.thin[at]) : 0;
+            if (fabs(error) > bound + unit_roundoff * (double)magnitude) worst = fmax(worst, fabs(error));
+        }
+    }
+    CHECK_CLOSE(worst, 0, 0);
+}
+
+/* ---- the kernels ----------------------------------------------------------------------------------------------- */
+
+static matrix a, a_transposed, b, b_raw, b_transposed, panels, panels_transposed, thin, start, c, derivative, row;
+
+/* Says which case of which set failed, the first few times. */
+static void agree(int good, const kernel_table *kernels, const char *what) {
+    if (!CHECK(good))
+        printf("    %s, %s float%d: m %td, n %td, k %td\n", what, kernels->isa, FNN_REAL, wanted.m, wanted.n, wanted.k);
+}
+
+/* All operands flush with the same guards. */
+static void lay_operands(const kernel_table *kernels, int at_end) {
+    const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k, gap = (m + 2 * n) % 3 * 5;
+    const ptrdiff_t panel = kernels->panel_columns, n_panels = (n + panel - 1) / panel;
+    lay(&a, m, k, gap, at_end);
+    assign(&a, wanted.a, k, 0);
+    lay(&a_transposed, k, m, gap, at_end);
+    assign(&a_transposed, wanted.a, k, 1);
+    lay(&b, k, n, 0, at_end);
+    assign(&b, wanted.b, n, 0);
+    lay(&b_raw, k, n, gap, at_end);
+    assign(&b_raw, wanted.b, n, 0);
+    lay(&b_transposed, n, k, 0, at_end);
+    assign(&b_transposed, wanted.b, n, 1);
+    lay(&panels, 1, n_panels * panel * k, 0, at_end);
+    lay(&panels_transposed, 1, n_panels * panel * k, 0, at_end);
+    lay(&start, 1, wanted.start ? n : 0, 0, at_end);
+    if (wanted.start) assign(&start, wanted.start, n, 0);
+    lay(&derivative, m, n, gap, at_end);
+    assign(&derivative, wanted.c0, n, 0);
+    const ptrdiff_t padded = (k + FNN_CHAINS - 1) / FNN_CHAINS * FNN_CHAINS;
+    lay(&thin, n <= FNN_THIN ? n : 0, padded, 0, at_end);
+    for (ptrdiff_t j = 0; j < thin.rows; j++)
+        for (ptrdiff_t l = 0; l < padded; l++) thin.at[j * padded + l] = l < k ? wanted.b[l * n + j] : 0;
+}
+
+static void panels_are_columns(const kernel_table *kernels) {
+    const ptrdiff_t n = wanted.n, k = wanted.k, panel = kernels->panel_columns;
+    kernels->pack(0, k, n, b.at, k * panel, panels.at);
+    kernels->pack_transposed(0, n, n, k, b_transposed.at, k * panel, panels_transposed.at);
+    int good = 1;
+    for (ptrdiff_t at = 0; at < panels.columns; at++) {
+        const ptrdiff_t j = at / (k * panel) * panel + at % panel, l = at / panel % k;
+        good &= panels.at[at] == (j < n ? wanted.b[l * n + j] : 0);
+    }
+    agree(good, kernels, "pack");
+    agree(memcmp(panels.at, panels_transposed.at, extent(&panels)) == 0, kernels, "pack_transposed");
+}
+
+static void products_agree(const kernel_table *kernels, int at_end) {
+    const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k, gap = (2 * m + n) % 3 * 3;
+    const ptrdiff_t panel = kernels->panel_columns;
+    const real *from = wanted.start ? start.at : NULL;
+
+    lay(&c, m, n, gap, at_end);
+    kernels->matmul(m, n, k, a.at, a.ld, panels.at, panel, k * panel, from, c.at, c.ld, NULL);
+    agree(holds(&c, wanted.chain), kernels, "matmul, panels");
+
+    const FNN_TYPED(fnn_epilogue) rectify = {kernels->activation_forward[FNN_ACTIVATION_relu], NULL, 0};
+    lay(&c, m, n, gap, at_end);
+    kernels->matmul(m, n, k, a.at, a.ld, b_raw.at, b_raw.ld, panel, from, c.at, c.ld, &rectify);
+    agree(holds(&c, wanted.rectified), kernels, "matmul, rows, relu");
+
+    const FNN_TYPED(fnn_epilogue) mask = {kernels->activation_backward[FNN_ACTIVATION_relu], derivative.at,
+                                          derivative.ld};
+    lay(&c, m, n, gap, at_end);
+    kernels->matmul(m, n, k, a.at, a.ld, panels_transposed.at, panel, k * panel, NULL, c.at, c.ld, &mask);
+    agree(holds(&c, wanted.masked), kernels, "matmul, panels of the transpose, derivative of relu");
+
+    if (m > 0) {
+        lay(&row, 1, n, 0, at_end);
+        kernels->matmul_row(n, k, a.at, panels.at, k * panel, from, row.at);
+        agree(holds(&row, wanted.chain), kernels, "matmul_row");
+    }
+    if (n <= FNN_THIN) {
+        lay(&c, m, n, gap, at_end);
+        kernels->matmul_thin(m, n, k, a.at, a.ld, thin.at, thin.ld, from, c.at, c.ld);
+        agree(holds(&c, wanted.thin), kernels, "matmul_thin");
+    }
+}
+
+static void weight_products_agree(const kernel_table *kernels, int at_end) {
+    const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k, gap = (m + n) % 3 * 3;
+    for (int use_thin = 0; use_thin <= (n <= FNN_THIN); use_thin++) {
+        void (*const product)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const real *, ptrdiff_t, const real *, ptrdiff_t, int,
+                              real *, ptrdiff_t) =
+            use_thin ? kernels->matmul_transposed_thin : kernels->matmul_transposed;
+        const char *name = use_thin ? "matmul_transposed_thin" : "matmul_transposed";
+        lay(&c, m, n, gap, at_end);
+        if (!wanted.start) {
+            product(m, n, k, a_transposed.at, a_transposed.ld, b_raw.at, b_raw.ld, 0, c.at, c.ld);
+            agree(holds(&c, wanted.chain), kernels, name);
+        }
+        assign(&c, wanted.c0, n, 0);
+        product(m, n, k, a_transposed.at, a_transposed.ld, b_raw.at, b_raw.ld, 1, c.at, c.ld);
+        agree(holds(&c, wanted.added), kernels, name);
+    }
+}
+
+static void every_set(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) {
+    define(m, n, k);
+    definition_is_a_product();
+    for (int isa = 0; fnn_isa_name(isa); isa++) {
+        if (fnn_isa_select(fnn_isa_name(isa))) continue;
+        const kernel_table *kernels = FNN_TYPED(fnn_kernels_in_use)();
+        for (int at_end = 0; at_end < 2; at_end++) {
+            /* The portable kernels move one element at a time, and slowly: one side for each size is enough. */
+            if (kernels->lanes == 1 && at_end != (m + n) % 2) continue;
+            lay_operands(kernels, at_end);
+            panels_are_columns(kernels);
+            products_agree(kernels, at_end);
+            weight_products_agree(kernels, at_end);
+        }
+    }
+}
+
+/* ---- the same through fastnn.h --------------------------------------------------------------------------------- */
+
+/* Dense operands, and a workspace of just the bytes asked for. */
+static void by_the_interface(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) {
+    define(m, n, k);
+    for (int isa = 0; fnn_isa_name(isa); isa++) {
+        if (fnn_isa_select(fnn_isa_name(isa))) continue;
+        const kernel_table *kernels = FNN_TYPED(fnn_kernels_in_use)();
+        lay(&a, m, k, 0, 1);
+        assign(&a, wanted.a, k, 0);
+        lay(&a_transposed, k, m, 0, 1);
+        assign(&a_transposed, wanted.a, k, 1);
+        lay(&b, k, n, 0, 1);
+        assign(&b, wanted.b, n, 0);
+        lay(&b_transposed, n, k, 0, 1);
+        assign(&b_transposed, wanted.b, n, 1);
+        for (int use = FNN_MATMUL_FORWARD; use <= FNN_MATMUL_WEIGHT; use++) {
+            const int mark = guarded_mark();
+            void *workspace = guarded_array(fnn_matmul_workspace(FNN_REAL_TYPE, use, m, n, k));
+            const real *left = use == FNN_MATMUL_WEIGHT ? a_transposed.at : a.at;
+            const real *right = use == FNN_MATMUL_INPUT ? b_transposed.at : b.at;
+            const real *from = use == FNN_MATMUL_FORWARD ? wanted.start : NULL;
+            lay(&c, m, n, 0, 1);
+            const double seconds = fnn_matmul(FNN_REAL_TYPE, use, m, n, k, left, right, from, c.at, workspace, 2);
+            CHECK(seconds >= 0);
+            if (use == FNN_MATMUL_FORWARD)
+                agree(holds(&c, n <= FNN_THIN ? wanted.thin : wanted.chain), kernels, "fnn_matmul forward");
+            else if (!wanted.start)
+                agree(holds(&c, wanted.chain), kernels, "fnn_matmul");
+            guarded_release(mark);
+        }
+    }
+}
+
+void FNN_TYPED(test_matmul)(void);
+void FNN_TYPED(test_matmul)(void) {
+    matrix *all[] = {&a,     &a_transposed, &b, &b_raw,      &b_transposed, &panels, &panels_transposed,
+                     &thin,  &start,        &c, &derivative, &row};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) *all[i] = matrix_new();
+    fill_pool();
+    for (ptrdiff_t mn = 0; mn < SIZES * SIZES; mn += STEP) {
+        const ptrdiff_t m = mn / SIZES, n = mn % SIZES;
+        every_set(m, n, (7 * m + 29 * n) % SIZES);
+    }
+    /* More columns than a row is computed in at a time, more rows than are in a tile. */
+    static const ptrdiff_t larger[][3] = {{1, 127, 33}, {1, 128, 17}, {2, 129, 20}, {3, 300, 40}, {29, 257, 90}, {150, 130, 20}};
+    for (size_t i = 0; i < sizeof larger / sizeof *larger; i++) every_set(larger[i][0], larger[i][1], larger[i][2]);
+    for (ptrdiff_t mn = 0; mn < SIZES * SIZES; mn += 113) by_the_interface(mn / SIZES, mn % SIZES, 5 * mn % SIZES);
+    by_the_interface(70, 256, 64); /* rows of a multiple of 256 bytes are padded */
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) guarded_delete(all[i]->memory);
+    fnn_isa_select(NULL);
+}
