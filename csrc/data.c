@@ -278,3 +278,46 @@ ptrdiff_t fnn_first_nonfinite(const fnn_array *array, int real_type) {
     ptrdiff_t found = scan(view, real_type);
     return found < 0 ? -1 : found / view.columns * array->columns + found % view.columns;
 }
+
+/* ---- ranges and labels ---------------------------------------------------------------------------------------- */
+
+/* n items side by side, all within [low, high], and with labels whole: copied there. The first that is not, or -1. */
+static ptrdiff_t first_wrong(const double *values, ptrdiff_t n, double low, double high, int32_t *labels) {
+    for (ptrdiff_t j = 0; j < n; j++) {
+        if (!(values[j] >= low && values[j] <= high)) return j; /* nor is a NaN */
+        if (!labels) continue;
+        labels[j] = (int32_t)values[j];
+        if ((double)labels[j] != values[j]) return j;
+    }
+    return -1;
+}
+
+static ptrdiff_t check_values(const fnn_array *array, double low, double high, int32_t *labels) {
+    enum { AT_A_TIME = 256 };
+    const ptrdiff_t item = item_bytes(array->type);
+    unsigned char chunk[AT_A_TIME * 8];
+    double values[AT_A_TIME];
+    /* A single column is read downwards, as if it were a row. */
+    const bool column = array->columns == 1;
+    const ptrdiff_t rows = column ? 1 : array->rows, n = column ? array->rows : array->columns;
+    const ptrdiff_t stride = column ? array->row_stride_bytes : array->column_stride_bytes;
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        for (ptrdiff_t first = 0; first < n; first += AT_A_TIME) {
+            const ptrdiff_t count = n - first < AT_A_TIME ? n - first : AT_A_TIME, at = row * n + first;
+            const unsigned char *from = column ? element(array, first, 0) : element(array, row, first);
+            gather(from, count, item, stride, chunk);
+            convert(chunk, count, array->type, FNN_FLOAT64, values, 0);
+            const ptrdiff_t wrong = first_wrong(values, count, low, high, labels ? labels + at : NULL);
+            if (wrong >= 0) return at + wrong;
+        }
+    }
+    return -1;
+}
+
+ptrdiff_t fnn_first_outside(const fnn_array *array, double low, double high) {
+    return check_values(array, low, high, NULL);
+}
+
+ptrdiff_t fnn_read_labels(const fnn_array *array, int32_t classes, int32_t *labels) {
+    return check_values(array, 0, (double)classes - 1, labels);
+}

@@ -20,6 +20,7 @@
     X(size_t, predictor_scratch, (const fnn_predictor *, ptrdiff_t))                                                  \
     X(void, predictor_row, (const fnn_predictor *, const void *, void *, void *))                                     \
     X(void, predictor_rows, (const fnn_predictor *, ptrdiff_t, const void *, void *, void *))                         \
+    X(ptrdiff_t, predictor_argmax, (const fnn_predictor *, const void *, void *))                                     \
     X(ptrdiff_t, predictor_work, (const fnn_predictor *))                                                             \
     X(size_t, matmul_workspace, (int, ptrdiff_t, ptrdiff_t, ptrdiff_t))                                               \
     X(double, matmul_standalone, (int, ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *, const void *, const void *,     \
@@ -101,6 +102,11 @@ void fnn_predictor_rows(const fnn_predictor *predictor, ptrdiff_t rows, const vo
         predictor_rows_f32(predictor, rows, x, y, scratch);
     else
         predictor_rows_f64(predictor, rows, x, y, scratch);
+}
+
+ptrdiff_t fnn_predictor_argmax(const fnn_predictor *predictor, const void *x, void *scratch) {
+    return is_single(predictor->real_type) ? predictor_argmax_f32(predictor, x, scratch)
+        : predictor_argmax_f64(predictor, x, scratch);
 }
 
 ptrdiff_t fnn_predictor_work(const fnn_predictor *predictor) {

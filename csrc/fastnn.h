@@ -77,6 +77,10 @@ typedef struct {
 
 /* The first element, counted row by row, that is not finite once converted to real_type; -1 when all are. */
 ptrdiff_t fnn_first_nonfinite(const fnn_array *array, int real_type);
+/* The first element, counted row by row, outside [low, high] or not a number; -1 when there is none. */
+ptrdiff_t fnn_first_outside(const fnn_array *array, double low, double high);
+/* Copies class numbers; the first element that is not a whole number in [0, classes), or -1. */
+ptrdiff_t fnn_read_labels(const fnn_array *array, int32_t classes, int32_t *labels);
 
 /* ---- loss and optimizer -------------------------------------------------------------------------------------- */
 
@@ -198,6 +202,9 @@ size_t fnn_predictor_scratch(const fnn_predictor *predictor, ptrdiff_t rows);
 void fnn_predictor_row(const fnn_predictor *predictor, const void *x, void *y, void *scratch);
 /* rows x inputs -> rows x outputs, both C order, on the calling thread. */
 void fnn_predictor_rows(const fnn_predictor *predictor, ptrdiff_t rows, const void *x, void *y, void *scratch);
+/* One row, and the index of its largest output (of its first NaN, if it has one). scratch: as for one row, and room for
+ * the outputs behind it. */
+ptrdiff_t fnn_predictor_argmax(const fnn_predictor *predictor, const void *x, void *scratch);
 /* Multiply-adds of one row: what the boundary decides by whether to keep the GIL. */
 ptrdiff_t fnn_predictor_work(const fnn_predictor *predictor);
 

@@ -162,7 +162,7 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
 
     if (plan->slots > 1 && use == FNN_USE_TRAIN)
         plan->slot_grads = take(&at, (size_t)network->n_params * sizeof(real), (size_t)(plan->slots - 1));
-    else if (plan->slots > 1 && use == FNN_USE_PASS) /* a part's gradient on its way into the sum */
+    else if (use == FNN_USE_PASS) /* a part's gradient on its way into the sum */
         plan->slot_grads = take(&at, (size_t)network->n_params, sizeof(real));
     plan->targets_stride = FNN_TYPED(padded_stride)(network->widths[network->output]);
     plan->targets_size = (ptrdiff_t)rows * plan->targets_stride;

@@ -7,6 +7,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "predictor.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "float_state.h"
@@ -157,6 +158,19 @@ void FNN_TYPED(predictor_row)(const void *predictor, const void *x, void *y, voi
     const fnn_float_state state = fnn_float_enter();
     one_row(predictor, x, y, scratch);
     fnn_float_leave(state);
+}
+
+ptrdiff_t FNN_TYPED(predictor_argmax)(const void *predictor, const void *x, void *scratch) {
+    const predictor_type *p = predictor;
+    const ptrdiff_t n = p->network.widths[p->network.output];
+    real *y = (real *)((char *)scratch + p->row_scratch_bytes);
+    FNN_TYPED(predictor_row)(predictor, x, y, scratch);
+    ptrdiff_t best = 0;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        if (isnan(y[j])) return j;
+        if (y[j] > y[best]) best = j;
+    }
+    return best;
 }
 
 static void all_rows(const predictor_type *p, ptrdiff_t rows, const real *x, real *y, real *set) {

@@ -106,6 +106,8 @@ cdef extern from "fastnn.h" nogil:
         pass
 
     ptrdiff_t fnn_first_nonfinite(const fnn_array *array, int real_type)
+    ptrdiff_t fnn_first_outside(const fnn_array *array, double low, double high)
+    ptrdiff_t fnn_read_labels(const fnn_array *array, int32_t classes, int32_t *labels)
     void fnn_train(const fnn_training *training, fnn_training_result *result)
     size_t fnn_workspace_size(const fnn_network *network, int use, ptrdiff_t batch, int threads)
     void fnn_forward(const fnn_network *network, const void *params, const fnn_array *x, void *workspace,
@@ -120,6 +122,7 @@ cdef extern from "fastnn.h" nogil:
     size_t fnn_predictor_scratch(const fnn_predictor *predictor, ptrdiff_t rows)
     void fnn_predictor_row(const fnn_predictor *predictor, const void *x, void *y, void *scratch)
     void fnn_predictor_rows(const fnn_predictor *predictor, ptrdiff_t rows, const void *x, void *y, void *scratch)
+    ptrdiff_t fnn_predictor_argmax(const fnn_predictor *predictor, const void *x, void *scratch)
     ptrdiff_t fnn_predictor_work(const fnn_predictor *predictor)
     const char *fnn_activation_name(int index)
     const char *fnn_loss_name(int index)

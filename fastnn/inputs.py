@@ -136,13 +136,9 @@ def targets(y: object, rows: int, objective: Objective, outputs: int, dtype: np.
     return Targets(None, array)
 
 
-def _widened(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.float32) if array.dtype == np.float16 else array
-
-
 def _labels(array: NDArray[Any], classes: int, argument: str) -> NDArray[np.int32]:
     labels: NDArray[np.int32] = allocate(array.shape[0], np.int32)
-    index = _core.read_labels(_widened(array), classes, labels)
+    index = _core.read_labels(array, classes, labels)
     if index >= 0:
         value = array[index]
         if value != np.trunc(value):
@@ -155,7 +151,7 @@ def _labels(array: NDArray[Any], classes: int, argument: str) -> NDArray[np.int3
 
 
 def _check_unit(array: NDArray[Any], loss: str, argument: str) -> None:
-    index = _core.first_outside(_widened(array), 0.0, 1.0)
+    index = _core.first_outside(array, 0.0, 1.0)
     if index >= 0:
         row, column = divmod(index, array.shape[1])
         raise ValueError(

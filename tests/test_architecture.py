@@ -94,7 +94,7 @@ def test_the_package_does_not_import_what_stands_above_it() -> None:
 
 
 def test_the_boundary_includes_the_interface_only() -> None:
-    text = "".join(path.read_text() for path in (ROOT / "fastnn").glob("_c*.p[yx]*"))
+    text = "".join(path.read_text() for path in (ROOT / "fastnn").rglob("*.px[di]"))
     headers = set(re.findall(r'cdef extern from "([^"]+)"', text))
     ours = {name for name in headers if (CSRC / name).exists()}
     assert ours == {"fastnn.h"}, f"the boundary sees {ours}"

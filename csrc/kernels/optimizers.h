@@ -94,7 +94,8 @@ FNN_INLINE int update(const update_batch *b, const int states, vf (*rule)(vf, ru
         }
         for (int s = 0; s < states; s++) r.state[s] = vf_load_first(b->state[s] + i, mask);
         const vf updated = rule(p, &r);
-        finite = vm_and(finite, vm_finite(updated));
+        /* Lanes behind the last parameter hold the rule's value at zeros, which may be 0 / 0. */
+        finite = vm_and(finite, vm_or(vm_finite(updated), vm_not(mask)));
         vf_store_first(b->params + i, updated, mask);
         for (int s = 0; s < states; s++) vf_store_first(b->state[s] + i, r.state[s], mask);
     }

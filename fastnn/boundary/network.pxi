@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A network's description and an optimizer's state, copied and checked. Included by _core.pyx.
+
+# ---- the network ----------------------------------------------------------------------------------------------------
+
+cdef class Network:
+    """A checked, immutable copy of a list of operations and its table of segments."""
+    cdef fnn_network c
+    cdef fnn_op *ops
+    cdef ptrdiff_t *widths
+    cdef fnn_segment *segments
+    cdef int typenum
+    cdef readonly int real_type
+    cdef readonly Py_ssize_t inputs, outputs, n_params, itemsize
+
+    def __cinit__(self, int real_type, list ops, list widths, list segments, int output):
+        cdef Py_ssize_t i
+        if real_type not in (FNN_FLOAT32, FNN_FLOAT64):
+            raise ValueError("real_type")
+        self.ops = <fnn_op *>PyMem_Calloc(len(ops) + 1, sizeof(fnn_op))
+        self.widths = <ptrdiff_t *>PyMem_Calloc(len(widths) + 1, sizeof(ptrdiff_t))
+        self.segments = <fnn_segment *>PyMem_Calloc(len(segments) + 1, sizeof(fnn_segment))
+        if self.ops == NULL or self.widths == NULL or self.segments == NULL:
+            raise MemoryError()
+        for i in range(len(widths)):
+            self.widths[i] = widths[i]
+            if self.widths[i] < 1:
+                raise ValueError("a buffer has no columns")
+        self.n_params = self._copy_segments(segments)
+        for i in range(len(ops)):
+            self._copy_op(i, ops[i], len(widths), len(segments))
+        if not 0 <= output < len(widths):
+            raise ValueError("output")
+        self.real_type = real_type
+        self.typenum = cnp.NPY_FLOAT32 if real_type == FNN_FLOAT32 else cnp.NPY_FLOAT64
+        self.itemsize = 4 if real_type == FNN_FLOAT32 else 8
+        self.inputs, self.outputs = self.widths[0], self.widths[output]
+        self.c.real_type = real_type
+        self.c.n_ops, self.c.n_buffers, self.c.n_segments = len(ops), len(widths), len(segments)
+        self.c.output = output
+        self.c.ops, self.c.widths, self.c.segments = self.ops, self.widths, self.segments
+        self.c.n_params = self.n_params
+
+    cdef Py_ssize_t _copy_segments(self, list segments) except -1:
+        cdef Py_ssize_t i, total = 0
+        cdef fnn_segment *s
+        for i in range(len(segments)):
+            s = &self.segments[i]
+            s.offset, s.rows, s.columns, s.learning_rate_factor, s.l1, s.l2, s.decays, s.frozen = segments[i]
+            if s.offset != total or s.rows < 1 or s.columns < 1:
+                raise ValueError("segments must follow each other without gaps")
+            if s.rows > (<size_t>-1 >> 1) // 64 // s.columns - total // s.columns:
+                raise MemoryError("the parameters would be larger than any memory")
+            total += s.rows * s.columns
+        return total
+
+    cdef int _copy_op(self, Py_ssize_t i, tuple op, Py_ssize_t n_buffers, Py_ssize_t n_segments) except -1:
+        cdef fnn_op *o = &self.ops[i]
+        cdef fnn_segment *w
+        o.kind, o.input, o.output, o.activation, o.weight, o.bias = op
+        if not (0 <= o.input < n_buffers and 0 <= o.output < n_buffers):
+            raise ValueError("an operation names a buffer that does not exist")
+        if o.kind == FNN_DENSE:
+            if not (0 <= o.weight < n_segments and -1 <= o.bias < n_segments):
+                raise ValueError("an operation names a segment that does not exist")
+            w = &self.segments[o.weight]
+            if w.rows != self.widths[o.input] or w.columns != self.widths[o.output] or o.input == o.output:
+                raise ValueError("a weight does not fit its buffers")
+            if o.bias >= 0 and self.segments[o.bias].rows * self.segments[o.bias].columns != w.columns:
+                raise ValueError("a bias does not fit its weight")
+        elif o.kind == FNN_ACTIVATION:
+            if not 0 <= o.activation < len(activation_names()):
+                raise ValueError("an operation names an activation that does not exist")
+            if self.widths[o.input] != self.widths[o.output] or o.output == 0:
+                raise ValueError("an activation does not fit its buffers")
+            if o.input == o.output and not fnn_activation_in_place(o.activation):
+                raise ValueError("an activation cannot work in place")
+        else:
+            raise ValueError("an operation of unknown kind")
+        return 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.ops)
+        PyMem_Free(self.widths)
+        PyMem_Free(self.segments)
+
+    def workspace_size(self, int use, Py_ssize_t batch, int threads):
+        """Bytes of workspace for a use; 0 when no memory is large enough."""
+        if batch < 1 or threads < 1:
+            raise ValueError("batch and threads must be at least 1")
+        return fnn_workspace_size(&self.c, use, batch, threads)
+
+    def predictor_size(self):
+        """Bytes of a predictor's memory."""
+        return fnn_predictor_size(&self.c)
+
+
+cdef int set_x(fnn_array *to, object x, Network network) except -1:
+    describe_or_raise(x, to)
+    if to.columns != network.inputs:
+        raise ValueError(f"x: {to.columns} columns where {network.inputs} are needed")
+    return 0
+
+
+cdef int set_targets(fnn_targets *to, object labels, object values, Py_ssize_t rows, Network network) except -1:
+    """Exactly one of labels and values, for as many rows as x has. Labels are trusted to be in range by their maker."""
+    cdef ptrdiff_t index
+    cdef fnn_array check
+    to.labels = NULL
+    to.values.data = NULL
+    if (labels is None) == (values is None):
+        raise ValueError("exactly one of labels and values must be given")
+    if labels is not None:
+        to.labels = <const int32_t *>vector(labels, cnp.NPY_INT32, rows, False, "labels")
+        describe_or_raise(labels, &check)
+        with nogil:
+            index = fnn_first_outside(&check, 0, <double>(network.outputs - 1))
+        if index != -1:
+            raise ValueError("a label is out of range")
+        return 0
+    describe_or_raise(values, &to.values)
+    if to.values.rows != rows or to.values.columns != network.outputs:
+        raise ValueError("values: wrong shape")
+    return 0
+
+
+cdef int set_objective(fnn_objective *to, object objective) except -1:
+    """objective: (number of the loss, joined, parameters)."""
+    cdef int i
+    cdef tuple parameters
+    to.loss, to.joined, parameters = objective
+    if not 0 <= to.loss < len(loss_names()) or len(parameters) > 4:
+        raise ValueError("objective")
+    for i in range(4):
+        to.parameters[i] = parameters[i] if i < len(parameters) else 0.0
+    return 0
+
+
+# ---- the optimizer's state ------------------------------------------------------------------------------------------
+
+cdef class OptimizerState:
+    """What an optimizer remembers about one network: its state vectors and the number of updates made."""
+    cdef fnn_optimizer c
+    cdef Network network
+    cdef readonly object array
+    cdef readonly str name
+
+    def __init__(self, Network network not None, str name not None, array):
+        cdef int kind = optimizer_names().index(name)
+        if fnn_optimizer_states(kind) > FNN_MAX_STATES:
+            raise ValueError("too many states")
+        self.c.state = vector(array, network.typenum, fnn_optimizer_states(kind) * network.n_params, True, "state")
+        self.c.kind = kind
+        self.network, self.array, self.name = network, array, name
+
+    @property
+    def step(self):
+        """Updates made so far."""
+        return self.c.step
+
+    @step.setter
+    def step(self, int64_t value):
+        self.c.step = value
+
+    def set_hyper(self, tuple values not None):
+        """The hyper-parameters in the order of optimizer_hyper_names."""
+        cdef Py_ssize_t i
+        if len(values) > 8:
+            raise ValueError("too many hyper-parameters")
+        for i in range(len(values)):
+            self.c.hyper[i] = values[i]

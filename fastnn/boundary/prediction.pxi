@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Forward, backward, update, and prediction of many rows. Included by _core.pyx.
+
+# ---- the same in parts ----------------------------------------------------------------------------------------------
+
+def forward(Network network not None, params, x, workspace, outputs, int threads):
+    """A forward pass that keeps in the workspace what backward needs."""
+    cdef fnn_array x_array
+    set_x(&x_array, x, network)
+    if x_array.rows < 1:
+        raise ValueError("x: no rows")
+    one_thread_or_more(threads)
+    cdef void *p = vector(params, network.typenum, network.n_params, False, "params")
+    cdef void *y = vector(outputs, network.typenum, x_array.rows * network.outputs, True, "outputs")
+    cdef void *w = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PASS, x_array.rows, threads))
+    with nogil:
+        fnn_forward(&network.c, p, &x_array, w, y, threads)
+
+
+def backward(Network network not None, params, Py_ssize_t rows, doutputs, workspace, grads, bint accumulate, dx,
+             int threads):
+    """The gradients of the pass that forward left in the workspace, with the same rows and threads."""
+    if rows < 1:
+        raise ValueError("rows")
+    one_thread_or_more(threads)
+    cdef void *p = vector(params, network.typenum, network.n_params, False, "params")
+    cdef void *d = vector(doutputs, network.typenum, rows * network.outputs, False, "doutputs")
+    cdef void *g = vector(grads, network.typenum, network.n_params, True, "grads")
+    cdef void *to = NULL
+    if dx is not None:
+        to = vector(dx, network.typenum, rows * network.inputs, True, "dx")
+    cdef void *w = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PASS, rows, threads))
+    with nogil:
+        fnn_backward(&network.c, p, rows, d, w, g, accumulate, to, threads)
+
+
+def update(Network network not None, OptimizerState optimizer not None, double learning_rate, double scale, params,
+           grads):
+    """One optimizer step with gradient = grads * scale -> status."""
+    cdef int status
+    if optimizer.network.n_params != network.n_params or optimizer.network.typenum != network.typenum:
+        raise ValueError("optimizer: the state of another network")
+    cdef void *p = vector(params, network.typenum, network.n_params, True, "params")
+    cdef void *g = vector(grads, network.typenum, network.n_params, False, "grads")
+    with nogil:
+        status = fnn_update(&network.c, &optimizer.c, learning_rate, scale, p, g)
+    return status
+
+
+# ---- prediction -----------------------------------------------------------------------------------------------------
+
+def predict(Network network not None, params, x, outputs, workspace, int threads, objective=None, labels=None,
+            values=None, weights=None):
+    """Outputs of all rows, and with an objective their loss -> (threads, loss_sum, weight_sum)."""
+    cdef fnn_prediction c
+    cdef fnn_prediction_result result
+    cdef fnn_objective asked
+    cdef Interruptible call = Interruptible()
+    set_x(&c.x, x, network)
+    c.network = &network.c
+    c.params = vector(params, network.typenum, network.n_params, False, "params")
+    c.threads = one_thread_or_more(threads)
+    if c.x.rows < 1:
+        raise ValueError("x: no rows")
+    c.workspace = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PREDICT, c.x.rows, threads))
+    c.outputs = NULL
+    if outputs is not None:
+        c.outputs = vector(outputs, network.typenum, c.x.rows * network.outputs, True, "outputs")
+    c.objective, c.y.labels, c.y.values.data, c.weights = NULL, NULL, NULL, NULL
+    if objective is not None:
+        set_objective(&asked, objective)
+        c.objective = &asked
+        set_targets(&c.y, labels, values, c.x.rows, network)
+        if weights is not None:
+            c.weights = <double *>vector(weights, cnp.NPY_FLOAT64, c.x.rows, False, "weights")
+    elif outputs is None:
+        raise ValueError("nothing asked for")
+    c.poll, c.poll_context, c.poll_seconds = poll_signals, <void *>call, POLL_SECONDS
+    with nogil:
+        fnn_predict(&c, &result)
+    call.reraise()
+    return result.threads, result.loss_sum, result.weight_sum

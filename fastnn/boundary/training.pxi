@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# fnn_train: many steps in one call, or one. Included by _core.pyx.
+
+cdef class Interruptible:
+    """The context of a poll: remembers the exception a signal handler raised while C was at work."""
+    cdef object error
+
+    cdef int reraise(self) except -1:
+        cdef object error = self.error
+        if error is not None:
+            self.error = None
+            raise error
+        return 0
+
+
+cdef int poll_signals(void *context) noexcept with gil:
+    cdef Interruptible call = <Interruptible>context
+    try:
+        PyErr_CheckSignals()
+        return 0
+    except BaseException as error:
+        call.error = error
+        return 1
+
+
+cdef class Training(Interruptible):
+    """Everything fnn_train needs; bound to data by bind(), run by run(), or both for one batch by step()."""
+    cdef fnn_training c
+    cdef Network network
+    cdef OptimizerState optimizer
+    cdef object params, grads, workspace, keep, label_buffer
+    cdef size_t workspace_bytes
+    cdef double learning_rate, unit_low, unit_high
+    cdef bint check_order, takes_labels, checks_range
+    cdef ptrdiff_t n_rows
+    cdef readonly int threads
+
+    def __init__(self, Network network not None, objective, OptimizerState optimizer not None, params, grads,
+                 workspace, Py_ssize_t batch, int threads):
+        if batch < 1:
+            raise ValueError("batch: fewer than 1 row")
+        set_objective(&self.c.objective, objective)
+        if optimizer.network.n_params != network.n_params or optimizer.network.typenum != network.typenum:
+            raise ValueError("optimizer: the state of another network")
+        self.c.params = vector(params, network.typenum, network.n_params, True, "params")
+        self.c.grads = vector(grads, network.typenum, network.n_params, True, "grads")
+        self.threads = one_thread_or_more(threads)
+        workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_TRAIN, batch, threads))
+        self.c.workspace = cnp.PyArray_DATA(<cnp.ndarray>workspace)
+        self.c.network, self.c.optimizer, self.c.batch, self.c.threads = &network.c, &optimizer.c, batch, threads
+        self.network, self.optimizer = network, optimizer
+        self.params, self.grads, self.workspace = params, grads, workspace
+
+    def bind(self, x, labels, values, weights, outputs, order, bint shuffle, uint64_t seed):
+        """The data of an epoch. An order that is not shuffled here may name some of the rows of x only."""
+        cdef fnn_array x_array
+        cdef fnn_targets y
+        cdef double *weights_data = NULL
+        cdef void *outputs_data = NULL
+        cdef int64_t *order_data = NULL
+        cdef ptrdiff_t rows
+        set_x(&x_array, x, self.network)
+        rows = x_array.rows
+        if rows < 1:
+            raise ValueError("x: no rows")
+        set_targets(&y, labels, values, rows, self.network)
+        if weights is not None:
+            weights_data = <double *>vector(weights, cnp.NPY_FLOAT64, rows, False, "weights")
+        if outputs is not None:
+            outputs_data = vector(outputs, self.network.typenum, rows * self.network.outputs, True, "outputs")
+        if order is not None:
+            order_data = <int64_t *>vector(order, cnp.NPY_INT64, 1, True, "order")
+            if order.size > rows or (shuffle and order.size != rows):
+                raise ValueError("order: wrong size")
+        elif shuffle:
+            raise ValueError("shuffle needs an order")
+        self.n_rows = rows
+        x_array.rows = rows if order is None else order.size
+        self.c.x, self.c.y, self.c.weights, self.c.outputs = x_array, y, weights_data, outputs_data
+        self.c.order, self.c.shuffle, self.c.seed = order_data, shuffle, seed
+        self.check_order = order is not None and not shuffle
+        self.keep = (x, labels, values, weights, outputs, order)
+
+    def run(self, uint64_t epoch, Py_ssize_t first_step, Py_ssize_t n_steps, double learning_rate, bint poll=True):
+        """Some steps of an epoch -> (status, threads, steps, loss_sum, weight_sum); raises what a signal raised."""
+        cdef fnn_training_result result
+        cdef fnn_training c = self.c
+        cdef ptrdiff_t i
+        cdef bint bad = False
+        if self.keep is None:
+            raise ValueError("no data bound")
+        if first_step < 0 or n_steps < 0 or (first_step + n_steps - 1) * c.batch >= c.x.rows:
+            raise ValueError("no such steps")
+        if self.check_order:
+            with nogil:
+                for i in range(c.x.rows):
+                    bad = bad or c.order[i] < 0 or c.order[i] >= self.n_rows
+            if bad:
+                raise ValueError("order: no such row")
+        c.shuffle = c.shuffle and first_step == 0  # later steps go on in the order of the first
+        c.epoch, c.first_step, c.n_steps = epoch, first_step, n_steps
+        self.learning_rate = learning_rate
+        c.learning_rates, c.n_learning_rates = &self.learning_rate, 1
+        if poll:
+            c.poll, c.poll_context, c.poll_seconds = poll_signals, <void *>self, POLL_SECONDS
+        with nogil:
+            fnn_train(&c, &result)
+        self.reraise()
+        return result.status, result.threads, result.steps, result.loss_sum, result.weight_sum
+
+    def release(self):
+        """Let go of the data: nothing of the caller's is kept alive by a plan that waits for the next step."""
+        self.keep = None
+
+    def prepare_steps(self, label_buffer, bint checks_range):
+        """How step() treats y: as labels (a buffer for them is given), or as values, in [0, 1] if that is checked."""
+        if label_buffer is not None:
+            vector(label_buffer, cnp.NPY_INT32, self.c.batch, True, "labels")
+        self.label_buffer, self.checks_range = label_buffer, checks_range
+
+    def step(self, x, y, weights, double learning_rate):
+        """One update from one batch -> (status, loss), or None where x or y need the long way round."""
+        cdef fnn_training c = self.c
+        cdef fnn_training_result result
+        cdef fnn_array y_array, weights_array
+        cdef ptrdiff_t bad = -1
+        cdef int32_t *labels = NULL
+        if not describe(x, &c.x) or not describe(y, &y_array):
+            return None
+        if c.x.rows != c.batch or c.x.columns != self.network.inputs or cnp.PyArray_NDIM(<cnp.ndarray>x) != 2:
+            return None
+        if y_array.rows != c.batch:
+            return None
+        if weights is not None and not (plain(weights, cnp.NPY_FLOAT64) and describe(weights, &weights_array)
+                                        and weights_array.rows == c.batch
+                                        and cnp.PyArray_NDIM(<cnp.ndarray>weights) == 1):
+            return None
+        if self.label_buffer is not None:
+            if y_array.columns != 1:
+                return None
+            labels = <int32_t *>cnp.PyArray_DATA(<cnp.ndarray>self.label_buffer)
+        elif y_array.columns != self.network.outputs:
+            return None
+        c.y.labels, c.y.values, c.outputs, c.order, c.shuffle = labels, y_array, NULL, NULL, 0
+        c.weights = <double *>weights_array.data if weights is not None else NULL
+        if labels != NULL:
+            c.y.values.data = NULL
+        c.epoch, c.first_step, c.n_steps = 0, 0, 1
+        c.learning_rates, c.n_learning_rates = &learning_rate, 1
+        c.poll = NULL
+        with nogil:
+            bad = fnn_first_nonfinite(&c.x, self.network.real_type)
+            if bad < 0 and labels != NULL:
+                bad = fnn_read_labels(&y_array, <int32_t>self.network.outputs, labels)
+            elif bad < 0:
+                bad = fnn_first_nonfinite(&y_array, self.network.real_type)
+                if bad < 0 and self.checks_range:
+                    bad = fnn_first_outside(&y_array, 0, 1)
+            if bad < 0 and c.weights != NULL:
+                bad = fnn_first_outside(&weights_array, 0, DBL_MAX)
+            if bad < 0:
+                fnn_train(&c, &result)
+        if bad >= 0:
+            return None
+        return result.status, result.loss_sum / result.weight_sum if result.weight_sum else 0.0
