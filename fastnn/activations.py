@@ -130,4 +130,14 @@ def softmax(z: Rows) -> Any:
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
+@_row("z / (1 + |z|)", "(1 - |a|)^2")
+def softsign(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Like tanh between -1 and 1, but without an exponential, and slower to saturate.
+
+    >>> activations["softsign"]([-1.0, 3.0])
+    array([-0.5 ,  0.75])
+    """
+    return z / (1.0 + np.abs(z))
+
+
 activations.check(_core.activation_names())

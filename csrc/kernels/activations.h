@@ -14,7 +14,8 @@
     X(relu, ELEMENTWISE, OUTPUT)    \
     X(tanh, ELEMENTWISE, OUTPUT)    \
     X(sigmoid, ELEMENTWISE, OUTPUT) \
-    X(softmax, ROWWISE, OUTPUT)
+    X(softmax, ROWWISE, OUTPUT)     \
+    X(softsign, ELEMENTWISE, OUTPUT)
 
 #define FNN_ACTIVATION_ENUM(name, kind, needs) FNN_ACTIVATION_##name,
 enum { FNN_ACTIVATIONS(FNN_ACTIVATION_ENUM) FNN_N_ACTIVATIONS };
@@ -40,6 +41,13 @@ FNN_INLINE vf tanh_derivative(vf y) { return vf_fnma(y, y, vf_set1(1)); }
 /* y = 1 / (1 + exp(-z));  dy/dz = y (1 - y) */
 FNN_INLINE vf sigmoid_forward(vf z) { return vf_sigmoid(z); }
 FNN_INLINE vf sigmoid_derivative(vf y) { return vf_fnma(y, y, y); }
+
+/* y = z / (1 + |z|);  dy/dz = 1 / (1 + |z|)^2 = (1 - |y|)^2 */
+FNN_INLINE vf softsign_forward(vf z) { return vf_div(z, vf_add(vf_set1(1), vf_abs(z))); }
+FNN_INLINE vf softsign_derivative(vf y) {
+    const vf slope = vf_sub(vf_set1(1), vf_abs(y));
+    return vf_mul(slope, slope);
+}
 
 /* The largest of n numbers (NaN may be passed over: it shows up in the exponentials). */
 FNN_INLINE real row_max(ptrdiff_t n, const real *z) {
