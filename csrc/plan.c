@@ -86,8 +86,9 @@ static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_f
         if (most < CHUNK_ROWS) most = CHUNK_ROWS;
     }
     if (batch <= most) return batch > 0 ? batch : 1;
-    const ptrdiff_t chunks = (batch + most - 1) / most;
-    return (batch + chunks - 1) / chunks;
+    /* Rounded up without the usual sum, which overflows for the largest batch. */
+    const ptrdiff_t chunks = batch / most + (batch % most != 0);
+    return batch / chunks + (batch % chunks != 0);
 }
 
 size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *network, int use, ptrdiff_t batch,
@@ -165,7 +166,7 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
     else if (use == FNN_USE_PASS) /* a part's gradient on its way into the sum */
         plan->slot_grads = take(&at, (size_t)network->n_params, sizeof(real));
     plan->targets_stride = FNN_TYPED(padded_stride)(network->widths[network->output]);
-    plan->targets_size = (ptrdiff_t)rows * plan->targets_stride;
+    plan->targets_size = (ptrdiff_t)(rows * (size_t)plan->targets_stride); /* wraps only where the sets overflow too */
     if (use == FNN_USE_TRAIN || use == FNN_USE_PREDICT) {
         plan->targets = take(&at, rows * (size_t)plan->targets_stride * sizeof(real), (size_t)sets);
         plan->row_loss = take(&at, rows * sizeof(double), (size_t)sets);

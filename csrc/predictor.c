@@ -188,6 +188,9 @@ static void all_rows(const predictor_type *p, ptrdiff_t rows, const real *x, rea
 
 void FNN_TYPED(predictor_rows)(const void *predictor, ptrdiff_t rows, const void *x, void *y, void *scratch) {
     const fnn_float_state state = fnn_float_enter();
-    all_rows(predictor, rows, x, y, scratch);
+    if (rows == 1) /* the scratch of one row is smaller than a tile's */
+        one_row(predictor, x, y, scratch);
+    else
+        all_rows(predictor, rows, x, y, scratch);
     fnn_float_leave(state);
 }

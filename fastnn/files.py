@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _core
+from .arguments import whole_number
 from .graph import build
 from .layers import layer_from_config
+from .losses import losses
 from .optimizers import optimizers
 from .parameters import Parameters
 
@@ -32,12 +35,19 @@ LONGEST_HEADER = 16 << 20
 
 def to_bytes(net: Sequential) -> bytes:
     """The file of a network, as bytes."""
-    import json
     from hashlib import sha256
+
+    parameters = net._built()
+    content = parameters.shared.at_rest(lambda: _unsigned(net, parameters))[:-DIGEST_BYTES]
+    return content + sha256(content).digest()
+
+
+def _unsigned(net: Sequential, parameters: Parameters) -> bytes:
+    """The same with a digest of zeros."""
+    import json
 
     import safetensors.numpy
 
-    parameters = net._built()
     config: dict[str, Any] = {
         "format": FORMAT,
         "numerics_version": _core.numerics_version,
@@ -48,7 +58,7 @@ def to_bytes(net: Sequential) -> bytes:
         "epochs_done": net._epochs_done,
         "loss": net._loss,
     }
-    tensors: dict[str, Any] = {"params": parameters.shared.read(np.copy)}
+    tensors: dict[str, Any] = {"params": parameters.params}
     state, optimizer = net._state, net.optimizer
     if state is not None and optimizer is not None:
         config["optimizer"] = {"kind": optimizer.name, "step": state.step, **optimizer.config()}
@@ -56,8 +66,7 @@ def to_bytes(net: Sequential) -> bytes:
         tensors |= {f"optimizer.{name}": states[i] for i, name in enumerate(optimizer.state_names)}
     tensors[DIGEST] = np.zeros(DIGEST_BYTES, np.uint8)
     content: bytes = safetensors.numpy.save(tensors, {KEY: json.dumps(config)})
-    content = content[:-DIGEST_BYTES]
-    return content + sha256(content).digest()
+    return content
 
 
 def from_bytes(content: bytes, source: str = "these bytes") -> Sequential:
@@ -75,48 +84,52 @@ def from_bytes(content: bytes, source: str = "these bytes") -> Sequential:
         metadata = json.loads(content[8 : 8 + size])["__metadata__"]
         config = json.loads(metadata[KEY])
         found = config["format"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{source} is no model of fastnn") from None
     if found != FORMAT:
         raise ValueError(f"{source} has format {found}, this fastnn reads {FORMAT}: install a newer fastnn")
     try:
-        return _network(config, safetensors.numpy.load(content), source)
-    except (KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        return _network(config, safetensors.numpy.load(content))
+    except KeyError as error:
+        raise ValueError(f"{source} is no model of fastnn: {error} is missing") from error
+    except (ValueError, TypeError, AttributeError, safetensors.SafetensorError) as error:
         raise ValueError(f"{source} is no model of fastnn: {error}") from error
 
 
-def _network(config: dict[str, Any], tensors: dict[str, Any], source: str) -> Sequential:
+def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
     from .model import Sequential
 
     layers = []
     for described in config["layers"]:
         arguments = dict(described)
         layers.append(layer_from_config(arguments.pop("kind"), arguments))
+    if config["seed"] is None:
+        raise ValueError("it has no seed")
     net = Sequential(layers, seed=config["seed"], dtype=config["dtype"])
-    graph = build(layers, config["inputs"])
-    _check(tensors, "params", (graph.n_params,), net.dtype, source)  # before memory is asked for
+    graph = build(layers, whole_number(config["inputs"], "inputs"))
+    _check(tensors, "params", (graph.n_params,), net.dtype)  # before memory is asked for
     parameters = Parameters(graph, net.dtype)
     parameters.params[...] = tensors["params"]
     net._adopt_parameters(parameters)
-    net._epochs_done = int(config["epochs_done"])
-    net._loss = config["loss"]
+    net._epochs_done = whole_number(config["epochs_done"], "epochs_done", least=0)
+    net._loss = None if config["loss"] is None else losses[config["loss"]].name
     if "optimizer" in config:
         arguments = dict(config["optimizer"])
-        kind, step = arguments.pop("kind"), int(arguments.pop("step"))
+        kind, step = arguments.pop("kind"), whole_number(arguments.pop("step"), "step", least=0)
         net._optimizer = optimizer = optimizers[kind](**arguments)
         state = net._state_for(optimizer, parameters)
         for name, vector in zip(optimizer.state_names, state.array.reshape(-1, graph.n_params), strict=True):
-            _check(tensors, f"optimizer.{name}", vector.shape, net.dtype, source)
+            _check(tensors, f"optimizer.{name}", vector.shape, net.dtype)
             vector[...] = tensors[f"optimizer.{name}"]
         state.step = step
         net._state = state
     return net
 
 
-def _check(tensors: dict[str, Any], name: str, shape: tuple[int, ...], dtype: np.dtype[Any], source: str) -> None:
+def _check(tensors: dict[str, Any], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     found = tensors.get(name)
     if found is None or found.shape != shape or found.dtype != dtype:
-        raise ValueError(f"{source} is no model of fastnn: its tensor {name!r} does not fit its layers")
+        raise ValueError(f"its tensor {name!r} does not fit its layers")
 
 
 def _header_size(start: bytes, size: int, source: str) -> int:
@@ -172,12 +185,13 @@ def load(path: str | os.PathLike[str]) -> Sequential:
 def save(net: Sequential, path: str | os.PathLike[str]) -> None:
     """Write a network so that, whatever happens meanwhile, the path holds the old file or the new one."""
     content = to_bytes(net)
-    target = os.path.realpath(path)
+    target = os.path.realpath(os.fsdecode(path))
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise ValueError(f"{target} is no file, and will not be replaced by one")
     folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.part")  # no longer than names may be
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -185,7 +199,8 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
             os.chmod(temporary, os.stat(target).st_mode & 0o777)
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
     _sync_folder(folder)
 

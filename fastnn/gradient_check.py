@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from . import _core, inputs
 from ._memory import allocate
+from .arguments import number
 from .evaluation import Evaluation
 from .losses import resolve_loss
 from .parameters import Parameters
@@ -63,6 +64,9 @@ def check_gradients(
     >>> fn.check_gradients(net, np.eye(3), np.ones((3, 2)), loss="mse") < 1e-7
     True
     """
+    if not hasattr(net, "_graph_for"):
+        raise TypeError(f"net must be a Sequential, not {type(net).__name__}")
+    tol = number(tol, "tol")
     double = np.dtype(np.float64)
     x = inputs.training_features(X, net.inputs)
     rows = x.shape[0]

@@ -40,9 +40,9 @@ class History:
         return len(self.history.get("loss", ()))
 
     def append(self, logs: dict[str, float]) -> None:
-        """Add the values of one epoch."""
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+        """Add the values of one epoch: all of them in one call, so that no signal comes in between."""
+        columns = [self.history.setdefault(name, []) for name in logs]
+        list(map(list.append, columns, logs.values()))
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items())

@@ -7,6 +7,7 @@ on as they are, whatever their dtype and strides; anything else is converted onc
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
+from .arguments import number
 from .losses import Objective
 
 ROWS_AT_A_TIME = 65536
+ELEMENTS_AT_A_TIME = 1 << 24  # some 10 ms
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,16 @@ class Targets:
         if self.labels is not None:
             return Targets(self.labels[rows], None)
         return Targets(None, np.ascontiguousarray(self.y[rows]))
+
+
+def count(n: int, what: str) -> str:
+    """1 row, 2 rows."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _x_beside(argument: str) -> str:
+    """What the argument must have as many rows as."""
+    return "validation_data[0]" if argument.startswith("validation_data") else "X"
 
 
 def numbers(x: object, argument: str) -> NDArray[Any]:
@@ -82,7 +95,8 @@ def features(x: object, width: int | None, argument: str, *, one_row: bool = Fal
     if array.shape[1] == 0:
         raise ValueError(f"{argument} has shape {array.shape}: it has no columns")
     if width is not None and array.shape[1] != width:
-        raise ValueError(f"{argument} has {array.shape[1]} columns, but the first layer has {width} inputs")
+        found, needed = count(array.shape[1], "column"), count(width, "input")
+        raise ValueError(f"{argument} has {found}, but the first layer has {needed}")
     return array
 
 
@@ -98,13 +112,18 @@ def check_finite(array: NDArray[Any], dtype: np.dtype, argument: str) -> None:
     """An error that names the first NaN or infinity, as the network's dtype sees it."""
     if array.dtype.kind != "f":
         return
-    index = _core.first_nonfinite(array, 0 if dtype == np.float32 else 1)
-    if index < 0:
-        return
-    row, column = divmod(index, array.shape[1] if array.ndim == 2 else 1)
-    value = array[row, column] if array.ndim == 2 else array[row]
-    seen = f"{value}" if not np.isfinite(value) else f"{value}, too large for {dtype},"
-    raise ValueError(f"{argument} is {seen} in row {row}, column {column}: it must be finite")
+    columns = array.shape[1] if array.ndim == 2 else 1
+    rows_at_a_time = max(1, ELEMENTS_AT_A_TIME // columns)
+    for start in range(0, array.shape[0], rows_at_a_time):  # Ctrl-C is heard in between
+        index = _core.first_nonfinite(array[start : start + rows_at_a_time], 0 if dtype == np.float32 else 1)
+        if index >= 0:
+            row, column = start + index // columns, index % columns
+            value = array[row] if array.ndim == 1 else array[row, column]
+            found = f"{argument}[{row}] is {value}"
+            if array.ndim == 2:
+                found = f"{argument} is {value} in row {row}, column {column}"
+            needed = f"which is too large for {dtype}" if np.isfinite(value) else "but must be finite"
+            raise ValueError(f"{found}, {needed}")
 
 
 def targets(y: object, rows: int, objective: Objective, outputs: int, dtype: np.dtype, argument: str = "y") -> Targets:
@@ -114,7 +133,7 @@ def targets(y: object, rows: int, objective: Objective, outputs: int, dtype: np.
     if array.ndim not in (1, 2):
         raise ValueError(f"{argument} has shape {array.shape}, but ({rows},) or ({rows}, {outputs}) is needed")
     if array.shape[0] != rows:
-        raise ValueError(f"{argument} has shape {array.shape}, but X has {rows} rows")
+        raise ValueError(f"{argument} has shape {array.shape}, but {_x_beside(argument)} has {count(rows, 'row')}")
     found = array.shape
     is_column = array.ndim == 1 or array.shape[1] == 1
     if loss.targets == "classes" and is_column:
@@ -125,7 +144,7 @@ def targets(y: object, rows: int, objective: Objective, outputs: int, dtype: np.
     if array.shape[1] != outputs:
         labels = f"({rows},) with class labels, or " if loss.targets == "classes" else ""
         raise ValueError(
-            f"{argument} has shape {found}, but loss {loss.name!r} with {outputs} outputs needs "
+            f"{argument} has shape {found}, but loss {loss.name!r} with {count(outputs, 'output')} needs "
             f"{labels}({rows}, {outputs})"
         )
     check_finite(array, dtype, argument)
@@ -177,7 +196,8 @@ def sample_weights(
         return None
     array = numbers(weight, argument)
     if array.shape != (rows,):
-        raise ValueError(f"{argument} has shape {array.shape}, but X has {rows} rows: ({rows},) is needed")
+        x = f"{_x_beside(argument)} has {count(rows, 'row')}"
+        raise ValueError(f"{argument} has shape {array.shape}, but {x}: ({rows},) is needed")
     weights: NDArray[np.float64] = allocate(rows, np.float64)
     weights[...] = array
     check_finite(weights, weights.dtype, argument)
@@ -198,7 +218,7 @@ def class_weights(
     labels, classes = class_labels(y, objective, outputs)
     if labels is None:
         raise ValueError(
-            f"class_weight needs labels, and loss {objective.loss.name!r} with {outputs} outputs has none: "
+            f"class_weight needs labels, and loss {objective.loss.name!r} with {count(outputs, 'output')} has none: "
             "use sample_weight"
         )
     per_class = np.ones(classes)
@@ -210,11 +230,12 @@ def class_weights(
         per_class[present] = len(labels) / (present.sum() * counts[present])
     elif isinstance(class_weight, dict):
         for label, value in class_weight.items():
-            if isinstance(label, str) or label != int(label) or not 0 <= label < classes:
+            if label not in range(classes):  # 2.0 is, too
                 raise ValueError(f"class_weight has the label {label!r}, but labels are in 0..{classes - 1}")
-            if not (np.isfinite(value) and value >= 0):
+            weight = number(value, f"class_weight[{label!r}]")
+            if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"class_weight[{label!r}] is {value}: weights must be finite and not negative")
-            per_class[int(label)] = value
+            per_class[int(label)] = weight
     else:
         raise TypeError(f"class_weight must be a dict or 'balanced', not {type(class_weight).__name__}")
     product: NDArray[np.float64] = allocate(len(labels), np.float64)

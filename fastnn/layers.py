@@ -9,7 +9,6 @@ equal one), and its name in ``LAYERS``.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakMethod
@@ -17,6 +16,7 @@ from weakref import WeakMethod
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import number, true_or_false, whole_number
 from .errors import unknown_name
 from .graph import Graph, known_activation
 from .initializers import Initializer, initializers
@@ -59,9 +59,7 @@ class Layer:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"trainable must be True or False, not {value!r}")
-        self._trainable = bool(value)
+        self._trainable = true_or_false(value, "trainable")
         self._tell_owner()
 
     @property
@@ -70,7 +68,7 @@ class Layer:
 
     @learning_rate_factor.setter
     def learning_rate_factor(self, value: float) -> None:
-        factor = float(value)
+        factor = number(value, "learning_rate_factor")
         if not (math.isfinite(factor) and factor >= 0):
             raise ValueError(f"learning_rate_factor must be finite and not negative, not {value!r}")
         self._learning_rate_factor = factor
@@ -165,9 +163,9 @@ class Dense(Layer):
         learning_rate_factor: float = 1.0,
         name: str | None = None,
     ) -> None:
-        self.units = positive_int(units, "units")
+        self.units = whole_number(units, "units")
         self.activation = known_activation(activation)
-        self.use_bias = bool(use_bias)
+        self.use_bias = true_or_false(use_bias, "use_bias")
         self.initializer = known_initializer(initializer)
         super().__init__(name, trainable, learning_rate_factor)
 
@@ -245,19 +243,6 @@ def layer_from_config(kind: str, config: dict[str, Any]) -> Layer:
     return LAYERS[kind](**config)
 
 
-def positive_int(value: object, argument: str) -> int:
-    """A whole number of at least 1, or an error that names the argument."""
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{argument} must be an integer, not a bool")
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{argument} must be an integer, not {type(value).__name__}") from None
-    if number < 1:
-        raise ValueError(f"{argument} must be at least 1, not {number}")
-    return number
-
-
 def known_initializer(initializer: object) -> str:
     """The name of an initializer, which may be "auto"."""
     if isinstance(initializer, Initializer):
@@ -272,6 +257,8 @@ def known_initializer(initializer: object) -> str:
 def overwrite(tensor: NDArray[Any], value: ArrayLike, name: str) -> None:
     """Copy a value of the same shape into a tensor."""
     new = np.asarray(value)
+    if new.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, not dtype {new.dtype}")
     if new.shape != tensor.shape:
-        raise ValueError(f"{name} has shape {tensor.shape}, the new one {new.shape}")
+        raise ValueError(f"{name} has shape {tensor.shape}, but the new one has {new.shape}")
     tensor[...] = new

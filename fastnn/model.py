@@ -20,10 +20,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _core, evaluation, files, inputs, passes, predictor, stepping
 from ._memory import allocate
+from .arguments import number, whole_number
 from .errors import DivergenceError
 from .graph import Graph, build
 from .history import History
-from .layers import Layer, positive_int
+from .layers import Layer
 from .losses import resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
@@ -126,7 +127,7 @@ class Sequential:
         self._pass: passes.Pass | None = None
         self._gate = Lock()  # around _busy, which is set while a call that changes the network runs
         self._busy = False
-        graph = build(self.layers, 1 if inputs is None else positive_int(inputs, "inputs"))  # shows what is impossible
+        graph = build(self.layers, 1 if inputs is None else whole_number(inputs, "inputs"))  # shows what is impossible
         if inputs is not None:
             self._adopt_parameters(self._parameters_for(graph))
         for layer in self.layers:
@@ -330,15 +331,18 @@ class Sequential:
         >>> bool((target.params == net.params).all())
         True
         """
-        if not 0 <= tau <= 1:
+        share = number(tau, "tau")
+        if not 0 <= share <= 1:
             raise ValueError(f"tau must be in 0..1, not {tau}")
+        if not isinstance(net, Sequential):
+            raise TypeError(f"net must be a Sequential, not {type(net).__name__}")
         own, other = self._built(), net._built()
         if [s.size for s in own.graph.segments] != [s.size for s in other.graph.segments] or own.dtype != other.dtype:
             raise ValueError("soft_update needs two networks with the same layers and dtype")
         moved = allocate(own.params.shape, own.dtype)
-        other.shared.read(lambda params: np.multiply(params, float(tau), out=moved))
+        other.shared.read(lambda params: np.multiply(params, share, out=moved))
         self._pass = None
-        own.shared.write(_move, own.params, 1 - float(tau), moved)
+        own.shared.write(_move, own.params, 1 - share, moved)
 
     # ---- use --------------------------------------------------------------------------------------------------------
 
@@ -591,7 +595,7 @@ def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
 
 def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
-        kind = np.dtype(dtype)
+        kind = np.dtype(... if dtype is None else dtype)  # NumPy takes None for float64
     except TypeError:
         raise TypeError(f"dtype must be 'float32' or 'float64', not {dtype!r}") from None
     if kind not in (np.float32, np.float64) or not kind.isnative:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .arguments import number, true_or_false
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -47,11 +48,10 @@ class Optimizer:
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "learning_rate" or name in self._ranges:
             low, high, closed = self._ranges.get(name, (0.0, math.inf, False))
-            if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-                raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-            value = float(value)
+            value = number(value, name)
             if not (low <= value and (value < high or (closed and value == high))):
-                raise ValueError(f"{name} must be in {low}..{high}, not {value}")
+                end = "finite" if high == math.inf else f"{'at most' if closed else 'below'} {high:g}"
+                raise ValueError(f"{name} must be at least {low:g} and {end}, not {value}")
         object.__setattr__(self, name, value)
         object.__setattr__(self, "changes", self.changes + 1)
 
@@ -78,7 +78,11 @@ class Optimizer:
         DivergenceError
             If a weight is no longer finite.
         """
-        net._apply_optimizer(self)
+        try:
+            apply = net._apply_optimizer
+        except AttributeError:
+            raise TypeError(f"net must be a Sequential, not {type(net).__name__}") from None
+        apply(self)
 
     def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
         """The formula in float64: new weights and new state vectors from step t = 1 on. For tests and for reading."""
@@ -123,7 +127,7 @@ class SGD(Optimizer):
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
         self.learning_rate = learning_rate
         self.momentum = momentum
-        self.nesterov = bool(nesterov)
+        self.nesterov = true_or_false(nesterov, "nesterov")
 
     def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
         m = self.momentum * states[0] + g

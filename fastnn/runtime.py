@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .errors import unknown_name
 
 MOST_THREADS = 1024
 _limit: int | None = None
@@ -141,10 +142,15 @@ def _group_quota(group: str, version: int) -> float | None:
 def _select_instruction_set() -> None:
     """At import: what FASTNN_ISA asks for, if it can be had."""
     name = os.environ.get("FASTNN_ISA", "").strip().lower()
-    if name and not _core.isa_select(name):
+    if not name:
+        return
+    if name not in _core.isa_names():
+        raise unknown_name("instruction set in the environment variable FASTNN_ISA:", name, _core.isa_names())
+    if not _core.isa_select(name):
         usable = [known for known in _core.isa_names() if _core.isa_supported(known)]
         warnings.warn(
-            f"the environment variable FASTNN_ISA is {name!r}, but here there are {', '.join(usable)}; using {_core.isa()}",
+            f"the environment variable FASTNN_ISA is {name!r}, but this processor has {', '.join(usable)}; "
+            f"using {_core.isa()}",
             RuntimeWarning,
             stacklevel=2,
         )

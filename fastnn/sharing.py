@@ -44,6 +44,15 @@ class SharedWeights:
             copy[...] = source
         return work(copy)
 
+    def at_rest(self, work: Callable[[], Result]) -> Result:
+        """work(), which reads what belongs to the parameters as well, while nobody trains."""
+        if self.owner == get_ident():
+            return work()
+        with self._lock:
+            if self.token is None or self.token[0] is not self._params:
+                raise RuntimeError("this network is being trained: copy or save it in a callback, or afterwards")
+            return work()
+
     def write(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """work(*arguments), which changes the parameters and runs no Python meanwhile."""
         with self._lock:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
+from .arguments import number
 
 
 def split(
@@ -20,11 +21,10 @@ def split(
     With labels, every class is represented in proportion, to within one row: the rows are sorted by class, in random
     order within it, and every n-th is taken.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float, np.integer, np.floating)):
-        raise TypeError(f"validation_fraction must be a number, not {type(fraction).__name__}")
-    if not 0 < fraction < 1:
+    part = number(fraction, "validation_fraction")
+    if not 0 < part < 1:
         raise ValueError(f"validation_fraction must be between 0 and 1, not {fraction}")
-    held_out = max(1, round(float(fraction) * rows))
+    held_out = max(1, round(part * rows))
     if held_out >= rows:
         raise ValueError(f"validation_fraction={fraction} of {rows} rows leaves none to train on")
     order: NDArray[np.int64] = allocate(rows, np.int64)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from . import _core, inputs
 from ._memory import allocate
+from .arguments import true_or_false, whole_number
 from .callbacks import CallbackList
 from .errors import DivergenceError
 from .evaluation import Evaluation
 from .history import History
-from .layers import positive_int
 from .losses import resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
@@ -59,11 +59,11 @@ class Fit:
 
     def __init__(self, net: Sequential, asked: FitArguments) -> None:
         self.net = net
-        self.epochs = 0 if asked.epochs == 0 and asked.epochs is not False else positive_int(asked.epochs, "epochs")
+        self.epochs = whole_number(asked.epochs, "epochs", least=0)
         self.optimizer = resolve_optimizer(asked.optimizer)
         self.metrics = resolve_metrics(asked.metrics)
         self.callbacks = CallbackList(asked.callbacks)
-        self.shuffle = bool(asked.shuffle)
+        self.shuffle = true_or_false(asked.shuffle, "shuffle")
 
         self.x = inputs.training_features(asked.X, net.inputs)
         graph = net._graph_for(self.x.shape[1])
@@ -78,7 +78,7 @@ class Fit:
         self.parameters = net._parameters_for(graph)
         self.subset, held_out = self._choose_rows(asked)
         self.rows = rows if self.subset is None else len(self.subset)
-        batch = self.rows if asked.batch_size is None else positive_int(asked.batch_size, "batch_size")
+        batch = self.rows if asked.batch_size is None else whole_number(asked.batch_size, "batch_size")
         self.batch = min(batch, self.rows)
         self.steps = -(-self.rows // self.batch)
         self.validation = self._validation(asked, held_out, own_weights)
@@ -147,9 +147,10 @@ class Fit:
 
     def _headline(self, loss_was_chosen: bool) -> str:
         loss = self.objective.loss.name + (" (by the last layer)" if loss_was_chosen else "")
+        optimizer = f"{type(self.optimizer).__name__}, learning rate {self.optimizer.learning_rate:g}"
         return (
-            f"{self.rows:,} rows, {self.epochs} epochs of {self.steps:,} steps of {self.batch} rows; "
-            f"loss {loss}; optimizer {self.optimizer}; threads {self.native.threads}"
+            f"loss {loss}; {optimizer}\n"
+            f"{self.rows:,} rows, {self.steps:,} steps of {self.batch:,} an epoch; threads {self.native.threads}"
         )
 
     def run(self) -> History:

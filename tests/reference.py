@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A whole network in NumPy and float64: what fastnn computes, in as few lines as it can be said.
 
-Activations, losses and optimizers are the formulas of fastnn's registries; derivatives are written down here once more,
-and checked by differences. To add an activation or a loss: a row in DERIVATIVES or LOSS_GRADIENTS; without one, the
-tests that walk the registries fail.
+Activations, losses and optimizers are the formulas of fastnn's registries. Derivatives of some are written down here
+once more; any other is differentiated numerically, so that a new row of a registry needs nothing here.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ import numpy as np
 
 import fastnn as fn
 
-# dL/dz from a = f(z) and dL/da, both (rows, units).
+H = 1e-3  # of differences of fourth order, whose error is about H^4
+# dL/dz from z, a = f(z) and dL/da, all (rows, units).
 DERIVATIVES = {
-    "linear": lambda a, da: da,
-    "relu": lambda a, da: da * (a > 0),
-    "tanh": lambda a, da: da * (1 - a**2),
-    "sigmoid": lambda a, da: da * a * (1 - a),
-    "softmax": lambda a, da: a * (da - (da * a).sum(axis=1, keepdims=True)),
+    "linear": lambda z, a, da: da,
+    "relu": lambda z, a, da: da * (z > 0),
+    "tanh": lambda z, a, da: da * (1 - a**2),
+    "sigmoid": lambda z, a, da: da * a * (1 - a),
+    "softmax": lambda z, a, da: a * (da - (da * a).sum(axis=1, keepdims=True)),
 }
 # dloss/dz of each row, from y and z (rows, outputs).
 LOSS_GRADIENTS = {
@@ -26,7 +26,41 @@ LOSS_GRADIENTS = {
     "cross_entropy": lambda y, z: fn.activations["softmax"](z) * y.sum(axis=1, keepdims=True) - y,
     "binary_cross_entropy": lambda y, z: (fn.activations["sigmoid"](z) - y) / z.shape[1],
 }
-KINKED = ("relu",)  # activations with a corner at 0, where differences and derivatives disagree
+SMOOTH = ("linear", "tanh", "sigmoid", "softmax")  # any other activation may have a corner at 0
+
+
+def difference(f, h=H):
+    """f'(0), by values at four points; h may be one for each row."""
+    return (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
+
+
+def by_differences(f, z, da):
+    """sum_j da_j df_j/dz_i in each row, one i at a time; f gives (rows, outputs), or (rows,) with da None.
+
+    No difference reaches across a corner at 0.
+    """
+    dz = np.empty_like(z)
+    steps = np.where(z == 0, H, np.minimum(H, np.abs(z) / 3))
+    for i, unit in enumerate(np.eye(z.shape[1])):
+        h = steps[:, i : i + 1]
+        if da is None:
+            dz[:, i] = difference(lambda by, unit=unit: f(z + by[:, None] * unit), h[:, 0])
+        else:
+            dz[:, i] = (difference(lambda by, unit=unit: f(z + by * unit), h) * da).sum(axis=1)
+    return dz
+
+
+def activation_gradient(name, z, da):
+    """dL/dz of an activation."""
+    f = fn.activations[name]
+    return DERIVATIVES[name](z, f(z), da) if name in DERIVATIVES else by_differences(f, z, da)
+
+
+def loss_gradient(name, y, z):
+    """dloss/dz of each row."""
+    if name in LOSS_GRADIENTS:
+        return LOSS_GRADIENTS[name](y, z)
+    return by_differences(lambda outputs: fn.losses[name](y, outputs), z, None)
 
 
 def as_rows(loss, y, outputs):
@@ -77,41 +111,44 @@ class Network:
     def backward(self, x, da):
         """dL/dparameters, flat, and dL/dx, from dL/doutput."""
         zs, a = self.sums(x)
-        return self._down(a, DERIVATIVES[self.activations[-1]](a[-1], da))
+        return self._down(zs, a, activation_gradient(self.activations[-1], zs[-1], da))
 
-    def _down(self, a, dz):
+    def _down(self, zs, a, dz):
         grads = []
         for i in reversed(range(len(self.weights))):
             grads = [a[i].T @ dz] + ([] if self.biases[i] is None else [dz.sum(axis=0)]) + grads
             dx = dz @ self.weights[i].T
-            dz = DERIVATIVES[self.activations[i - 1]](a[i], dx) if i else None
+            dz = activation_gradient(self.activations[i - 1], zs[i - 1], dx) if i else None
         return np.concatenate([grad.ravel() for grad in grads]), dx
 
     def gradient(self, x, y, w=None):
         """d(mean loss)/dparameters, flat, by backpropagation."""
         zs, a = self.sums(x)
         w = np.ones(len(x)) if w is None else np.asarray(w, np.float64)
-        y = as_rows(self.loss_name, y, a[-1].shape[1])
-        d = LOSS_GRADIENTS[self.loss_name](y, zs[-1] if self.joined else a[-1]) * (w / w.sum())[:, None]
-        return self._down(a, d if self.joined else DERIVATIVES[self.activations[-1]](a[-1], d))[0]
+        outputs = zs[-1] if self.joined else a[-1]
+        d = loss_gradient(self.loss_name, as_rows(self.loss_name, y, outputs.shape[1]), outputs)
+        d = d * (w / w.sum())[:, None]
+        return self._down(zs, a, d if self.joined else activation_gradient(self.activations[-1], zs[-1], d))[0]
 
-    def differences(self, x, y, w=None, h=1e-3):
-        """The same by central differences of fourth order in each parameter."""
+    def differences(self, x, y, w=None):
+        """The same by differences of the loss in each parameter."""
         found = []
         for tensor in self.tensors:
             for i in np.ndindex(tensor.shape):
-                start, losses = tensor[i], {}
-                for k in (-2, -1, 1, 2):
-                    tensor[i] = start + k * h
-                    losses[k] = self.loss(x, y, w)
+                start = tensor[i]
+
+                def loss(h, tensor=tensor, i=i, start=start):
+                    tensor[i] = start + h
+                    return self.loss(x, y, w)
+
+                found.append(difference(loss))
                 tensor[i] = start
-                found.append((8 * (losses[1] - losses[-1]) - (losses[2] - losses[-2])) / (12 * h))
         return np.array(found)
 
     def margin(self, x):
-        """How far the sums of units with a kinked activation stay away from the kink."""
-        kinked = [z for z, name in zip(self.sums(x)[0], self.activations, strict=True) if name in KINKED]
-        return min((np.abs(z).min() for z in kinked), default=np.inf)
+        """How far the sums of units whose activation may have a corner at 0 stay away from it."""
+        sums = zip(self.sums(x)[0], self.activations, strict=True)
+        return min((np.abs(z).min() for z, name in sums if name not in SMOOTH), default=np.inf)
 
     def step(self, optimizer, x, y, w=None):
         """One update by the optimizer's formula -> the loss before it."""
@@ -124,11 +161,6 @@ class Network:
             tensor[...] = p[: tensor.size].reshape(tensor.shape)
             p = p[tensor.size :]
         return before
-
-
-def outputs_of(loss):
-    """A last activation the loss goes with, and so do logits or values."""
-    return fn.losses[loss].joins or "linear"
 
 
 def targets_for(loss, rows, outputs, rng, *, soft=False):

@@ -29,9 +29,9 @@ enum { FNN_ACTIVATIONS(FNN_ACTIVATION_ENUM) FNN_N_ACTIVATIONS };
 FNN_INLINE vf linear_forward(vf z) { return z; }
 FNN_INLINE vf linear_derivative(vf y) { (void)y; return vf_set1(1); }
 
-/* y = max(z, 0), and NaN stays NaN;  dy/dz = 1 where y > 0, else 0. By selection, because vf_max flushes a denormal it
- * returns on some sets and keeps it on others. */
-FNN_INLINE vf relu_forward(vf z) { return vf_select(vm_lt(z, vf_zero()), vf_zero(), z); }
+/* y = max(z, 0), and NaN stays NaN;  dy/dz = 1 where y > 0, else 0. The sum flushes a denormal, which the maximum alone
+ * does on some sets only, and leaves no -0. */
+FNN_INLINE vf relu_forward(vf z) { return vf_add(vf_max(vf_zero(), z), vf_zero()); }
 FNN_INLINE vf relu_derivative(vf y) { return vf_select(vm_gt(y, vf_zero()), vf_set1(1), vf_zero()); }
 
 /* y = tanh z;  dy/dz = 1 - y^2 */

@@ -90,6 +90,13 @@ static void cross_entropy(const loss_batch *b) {
     }
 }
 
+/* sum_j max(z_j, 0) - z_j y_j in double, for logits whose sum is beyond a real: beside them the logarithms are nothing. */
+static double huge_logits_loss(ptrdiff_t n, const real *z, const real *y) {
+    double loss = 0;
+    for (ptrdiff_t j = 0; j < n; j++) loss += (z[j] > 0 ? (double)z[j] : 0) - (double)z[j] * (double)y[j];
+    return loss;
+}
+
 /* p = sigmoid(z);  loss = 1/n sum_j max(z_j, 0) - z_j y_j + log(1 + exp(-|z_j|));  dz_j = 1/n (p_j - y_j) */
 static void binary_cross_entropy(const loss_batch *b) {
     for (ptrdiff_t i = 0; i < b->rows; i++) {
@@ -109,7 +116,8 @@ static void binary_cross_entropy(const loss_batch *b) {
                 if (b->dz) vf_store_first(b->dz + i * b->lddz + at, vf_mul(factor, vf_sub(p, t)), mask);
             }
         }
-        b->row_loss[i] = finite_loss((double)v16_sum(sum) / (double)b->n);
+        const real total = v16_sum(sum);
+        b->row_loss[i] = finite_loss((total <= REAL_MAX ? (double)total : huge_logits_loss(b->n, z, y)) / (double)b->n);
     }
 }
 

@@ -125,6 +125,8 @@ cdef class Training(Interruptible):
         cdef fnn_array y_array, weights_array
         cdef ptrdiff_t bad = -1
         cdef int32_t *labels = NULL
+        if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_CheckExact(y)):
+            return None  # the numbers of a subclass may not be all it means: masks
         if not describe(x, &c.x) or not describe(y, &y_array):
             return None
         if c.x.rows != c.batch or c.x.columns != self.network.inputs or cnp.PyArray_NDIM(<cnp.ndarray>x) != 2:

@@ -18,6 +18,7 @@ void test_matmul_f32(void);
 void test_matmul_f64(void);
 void test_network(void);
 void test_parallel(void);
+void test_predictor(void);
 void test_random(void);
 
 static const struct {
@@ -33,6 +34,7 @@ static const struct {
     {"kernels", test_kernels_f32},
     {"kernels_f64", test_kernels_f64},
     {"network", test_network},
+    {"predictor", test_predictor},
 };
 
 long checks_passed, checks_failed;

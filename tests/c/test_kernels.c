@@ -135,10 +135,13 @@ static exact linear(exact z) { return z; }
 static exact relu(exact z) { return z > 0 ? z : z < 0 ? 0 : z; }
 static exact sigmoid(exact z) { return 1 / (1 + EXACT(exp)(-z)); }
 static exact tanh_of(exact z) { return EXACT(tanh)(z); }
+static exact softsign(exact z) { return z / (1 + magnitude(z)); }
 static exact one(exact y) { return y == y ? 1 : y; }
 static exact relu_slope(exact y) { return y >= SMALLEST; } /* denormals are zero */
 static exact sigmoid_slope(exact y) { return y * (1 - y); }
 static exact tanh_slope(exact y) { return (1 - y) * (1 + y); }
+
+static exact softsign_slope(exact y) { return (1 - magnitude(y)) * (1 - magnitude(y)); }
 
 /* Elementwise; the derivative as a function of what the kernel is given, bounds in units in the last place. */
 static const struct {
@@ -150,6 +153,7 @@ static const struct {
     {"relu", relu, relu_slope, 0},
     {"tanh", tanh_of, tanh_slope, 2},
     {"sigmoid", sigmoid, sigmoid_slope, 2},
+    {"softsign", softsign, softsign_slope, 1},
 };
 
 static int formula_of(int activation) {
@@ -492,7 +496,7 @@ static void never_overflow(void) {
                         int good = isfinite(value) && value >= 0;
                         exact sum = 0;
                         for (ptrdiff_t j = 0; j < n; j++) {
-                            good &= isfinite(dz[j]) && dz[j] >= -n && dz[j] <= n;
+                            good &= isfinite(dz[j]) && dz[j] >= -(real)n && dz[j] <= (real)n;
                             sum += (exact)dz[j];
                         }
                         agree(good, kernels, fnn_loss_name(loss), n, "logits without end");

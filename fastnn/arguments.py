@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Single arguments, checked: whole numbers, numbers, True or False.
+
+A bool is no number here and a number no bool: what was meant for another argument is noticed. Every message names the
+argument, what was found and what was needed. Arrays are the business of ``inputs.py``.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+
+import numpy as np
+
+
+def whole_number(value: object, argument: str, least: int = 1) -> int:
+    """An int of at least `least`, and small enough to count something in memory."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} must be an integer, not a bool")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{argument} must be an integer, not {type(value).__name__}") from None
+    if number < least:
+        raise ValueError(f"{argument} must be at least {least}, not {number}")
+    if number > sys.maxsize:
+        raise ValueError(f"{argument} must be at most {sys.maxsize}, not {number}")
+    return number
+
+
+def number(value: object, argument: str) -> float:
+    """A float, which may be infinite or NaN."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{argument} must be a number, not {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{argument} must be a finite number, not one of {len(str(value))} digits") from None
+
+
+def true_or_false(value: object, argument: str) -> bool:
+    """A bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} must be True or False, not {value!r}")
+    return bool(value)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Everything a network holds, as values that compare: what must be the same after a call that was refused.
+
+Not a test. ``everything(net)`` before and after; ``==`` is bit by bit, also where there are NaNs.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Any
+
+import fastnn as fn
+
+
+def digest(array: Any) -> str:
+    """The bits of an array, in short."""
+    return hashlib.sha256(array.tobytes()).hexdigest()[:16]
+
+
+def everything(net: fn.Sequential) -> dict[str, Any]:
+    """Weights, gradients, optimizer state, history and settings."""
+    held: dict[str, Any] = {
+        "inputs": net.inputs,
+        "history": copy.deepcopy(net.history.history),
+        "history object": id(net.history),
+        "optimizer": repr(net.optimizer),
+        "epochs done": net._epochs_done,
+        "loss": net._loss,
+        "layers": repr(net.layers),
+        "stop": net.stop_training,
+        "seed": net.seed,
+    }
+    if net.inputs is not None:
+        held |= {"params": digest(net.params), "grads": digest(net.grads)}
+    if net._state is not None:
+        held |= {"state": digest(net._state.array), "step": net._state.step}
+    return held
