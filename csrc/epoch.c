@@ -67,8 +67,12 @@ static void keep_outputs(const train_call *call, ptrdiff_t first, real *set, ptr
     const fnn_network *network = t->network;
     const ptrdiff_t n = network->widths[network->output], stride = plan->stride[network->output];
     real *y = set + plan->value_at[network->output] + row * stride;
-    if (call->n_ops < network->n_ops)
-        plan->kernels->activation_forward[network->ops[call->n_ops].activation](rows, n, y, stride, y, stride);
+    if (call->n_ops < network->n_ops) {
+        const fnn_op *folded = &network->ops[call->n_ops];
+        const ptrdiff_t ldz = plan->stride[folded->input];
+        const real *z = set + plan->value_at[folded->input] + row * ldz;
+        plan->kernels->activation_forward[folded->activation](rows, n, z, ldz, y, stride);
+    }
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t to = t->order ? (ptrdiff_t)t->order[first + row + i] : first + row + i;
         for (ptrdiff_t j = 0; j < n; j++) ((real *)t->outputs)[to * n + j] = y[i * stride + j];

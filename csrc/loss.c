@@ -11,9 +11,13 @@ int32_t FNN_TYPED(ops_before_loss)(const fnn_network *network, const fnn_objecti
     return objective->joined ? network->n_ops - 1 : network->n_ops;
 }
 
+int32_t FNN_TYPED(buffer_before_loss)(const fnn_network *network, const fnn_objective *objective) {
+    return objective->joined ? network->ops[network->n_ops - 1].input : network->output;
+}
+
 void FNN_TYPED(loss_rows)(const plan_type *plan, const comparison *with, ptrdiff_t first, int nth, real *set,
                           ptrdiff_t row, ptrdiff_t rows, int with_gradient) {
-    const int32_t output = plan->network->output;
+    const int32_t output = FNN_TYPED(buffer_before_loss)(plan->network, with->objective);
     const ptrdiff_t at = nth * plan->chunk_rows + row, stride = plan->targets_stride;
     const int labels = with->y->labels != NULL;
     real *targets = plan->targets + nth * plan->targets_size + row * stride;

@@ -17,8 +17,11 @@ typedef struct {
 /* Operations to run before the loss: without the last one when that is folded into the loss. */
 int32_t FNN_TYPED(ops_before_loss)(const fnn_network *network, const fnn_objective *objective);
 
+/* The buffer the loss reads, and whose gradient it gives: the output, or what the folded operation would read. */
+int32_t FNN_TYPED(buffer_before_loss)(const fnn_network *network, const fnn_objective *objective);
+
 /* Losses of rows [row, row + rows) of set number nth into row_loss and row_weight of that set; with_gradient: their
- * weighted gradient into the output buffer's gradient. */
+ * weighted gradient into the gradient of the buffer the loss reads. */
 void FNN_TYPED(loss_rows)(const FNN_TYPED(plan) * plan, const comparison *with, ptrdiff_t first, int nth, real *set,
                           ptrdiff_t row, ptrdiff_t rows, int with_gradient);
 

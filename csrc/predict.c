@@ -32,7 +32,7 @@ static void predict_block(const predict_call *call, ptrdiff_t block, int thread)
     const ptrdiff_t first = block * plan->chunk_rows, left = p->x.rows - first;
     const ptrdiff_t rows = left < plan->chunk_rows ? left : plan->chunk_rows;
     real *set = plan->sets + thread * plan->set_size;
-    const real *y = set + plan->value_at[network->output];
+    real *y = set + plan->value_at[network->output];
     FNN_TYPED(gather)(plan, set, 0, rows, &p->x, NULL, first);
     FNN_TYPED(forward_rows)(plan, call->n_ops, set, 0, rows);
     if (p->objective) {
@@ -44,8 +44,9 @@ static void predict_block(const predict_call *call, ptrdiff_t block, int thread)
     }
     if (!p->outputs) return;
     if (call->n_ops < network->n_ops) {
-        real *z = set + plan->value_at[network->output];
-        plan->kernels->activation_forward[network->ops[call->n_ops].activation](rows, n, z, stride, z, stride);
+        const fnn_op *folded = &network->ops[call->n_ops];
+        plan->kernels->activation_forward[folded->activation](rows, n, set + plan->value_at[folded->input],
+                                                              plan->stride[folded->input], y, stride);
     }
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < n; j++) ((real *)p->outputs)[(first + i) * n + j] = y[i * stride + j];

@@ -268,6 +268,13 @@ class Sequential:
     def forward(self, X: Any, training: bool = False, threads: int | None = None) -> NDArray[Any]:
         """The outputs of a batch; with ``training=True``, what :meth:`backward` needs is kept.
 
+        Parameters
+        ----------
+        X : array-like (rows, inputs)
+        training : bool, default False
+            Without it the same as :meth:`predict`.
+        threads : int, optional
+
         Returns
         -------
         ndarray (rows, outputs)
@@ -585,11 +592,11 @@ def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     checked: Sequence[Layer] = tuple(layers)
     if not checked:
         raise ValueError("layers is empty")
-    for number, layer in enumerate(checked):
+    for place, layer in enumerate(checked):
         if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{number}] must be a layer such as Dense(10), not {layer!r}")
-        if layer.owned or layer in checked[:number]:
-            raise ValueError(f"layers[{number}] belongs to a network already: make a new {type(layer).__name__}")
+            raise TypeError(f"layers[{place}] must be a layer such as Dense(10), not {layer!r}")
+        if layer.owned or layer in checked[:place]:
+            raise ValueError(f"layers[{place}] belongs to a network already: make a new {type(layer).__name__}")
     return tuple(checked)
 
 

@@ -8,7 +8,7 @@ What has a counterpart in C is found there by its name, never by a number writte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .errors import unknown_name
 
@@ -23,14 +23,14 @@ class Registry(Mapping[str, Row]):
     >>> import fastnn as fn
     >>> fn.activations["relu"].formula
     'max(z, 0)'
-    >>> fn.activations["rleu"]
+    >>> fn.activations["rleu"]  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    ValueError: unknown activation 'rleu'. Did you mean 'relu'? Known: linear, relu, tanh, sigmoid, softmax
+    ValueError: unknown activation 'rleu'. Did you mean 'relu'? Known: linear, relu, ...
     """
 
     def __init__(self, kind: str) -> None:
-        self._kind = kind
+        self._kind, self._kinds = kind, kind + ("es" if kind.endswith("s") else "s")
         self._rows: dict[str, Row] = {}
 
     def add(self, name: str, row: Row) -> None:
@@ -43,7 +43,7 @@ class Registry(Mapping[str, Row]):
         """Compare with the names of the C library."""
         if set(compiled) != set(self._rows):
             raise ImportError(
-                f"the compiled part of fastnn knows the {self._kind}s {sorted(compiled)}, "
+                f"the compiled part of fastnn knows the {self._kinds} {sorted(compiled)}, "
                 f"the Python part {sorted(self._rows)}: build fastnn again"
             )
 
@@ -52,6 +52,10 @@ class Registry(Mapping[str, Row]):
             return self._rows[name]
         except (KeyError, TypeError):
             raise unknown_name(self._kind, name, self._rows) from None
+
+    def get(self, name: object, default: Any = None) -> Any:
+        """The row of a name, or the default."""
+        return self._rows[name] if name in self else default  # type: ignore[index]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self._rows
@@ -63,4 +67,4 @@ class Registry(Mapping[str, Row]):
         return len(self._rows)
 
     def __repr__(self) -> str:
-        return f"<{self._kind}s: {', '.join(self._rows)}>"
+        return f"<{self._kinds}: {', '.join(self._rows)}>"

@@ -175,7 +175,7 @@ def test_every_truncation_is_noticed(content, tmp_path):
 def test_exchanged_and_repeated_parts_are_noticed(content):
     half = len(content) // 2
     for bad in (content[half:] + content[:half], content[:half] + content[:half], content[::-1], content * 2):
-        with pytest.raises(ValueError, match="is damaged|is no model"):
+        with pytest.raises(ValueError, match=r"is damaged|is no model"):
             files.from_bytes(bad)
 
 
@@ -198,7 +198,9 @@ def changed(content, **config):
     """A file with another configuration, and a digest that is right."""
     header, data = parts(content)
     old = json.loads(header["__metadata__"]["fastnn"])
-    header["__metadata__"]["fastnn"] = json.dumps({name: value for name, value in (old | config).items() if value != ...})
+    header["__metadata__"]["fastnn"] = json.dumps(
+        {name: value for name, value in (old | config).items() if value != ...}
+    )
     return signed(header, data)
 
 
@@ -212,7 +214,8 @@ def test_changed_makes_a_file_that_loads(content):
 
 @pytest.mark.parametrize("config", [
     {"inputs": 4}, {"inputs": 2**60}, {"inputs": 2**70}, {"inputs": -3}, {"inputs": "3"}, {"inputs": None},
-    {"inputs": ...}, {"inputs": 1e300}, {"dtype": "float64"}, {"dtype": "object"}, {"dtype": "float16"}, {"dtype": None},
+    {"inputs": ...}, {"inputs": 1e300},
+    {"dtype": "float64"}, {"dtype": "object"}, {"dtype": "float16"}, {"dtype": None},
     {"seed": None}, {"seed": -1}, {"seed": 2**64}, {"seed": "0"}, {"seed": ...}, {"layers": ...}, {"layers": []},
     {"layers": 3}, {"layers": [3]}, {"layers": ["Dense"]}, {"layers": [{}]}, {"layers": [{"kind": "Convolution"}]},
     {"layers": [DENSE | {"units": 3}]}, {"layers": [DENSE | {"units": 2**62}]}, {"layers": [DENSE | {"units": 1e9}]},
@@ -221,7 +224,8 @@ def test_changed_makes_a_file_that_loads(content):
     {"layers": [DENSE | {"learning_rate_factor": float("nan")}]}, {"layers": [DENSE | {"initializer": "__import__"}]},
     {"epochs_done": -1}, {"epochs_done": 2**64}, {"epochs_done": float("inf")}, {"epochs_done": "x"},
     {"epochs_done": ...}, {"loss": "unheard of"}, {"loss": 3}, {"loss": ...}, {"optimizer": 3},
-    {"optimizer": {"kind": "adam", "step": 1}}, {"optimizer": {"kind": "adam"}}, {"optimizer": {"kind": "x", "step": 1}},
+    {"optimizer": {"kind": "adam", "step": 1}}, {"optimizer": {"kind": "adam"}},
+    {"optimizer": {"kind": "x", "step": 1}},
     {"optimizer": {"kind": "sgd", "step": -1}}, {"optimizer": {"kind": "sgd", "step": 2**63}},
     {"format": "1"}, {"format": None},
 ])  # fmt: skip
@@ -236,7 +240,7 @@ def test_a_file_of_a_later_format_says_what_to_do(content):
 
 
 def test_what_cannot_be_read_is_an_os_error_or_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.fnn"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.fnn"):
         fn.load(tmp_path / "nothing.fnn")
     with pytest.raises(ValueError, match=r"is no file"):
         fn.load(tmp_path)
@@ -310,7 +314,7 @@ class HalfWritten:
     """A file on a disk that has room for half of what is written."""
 
     def __init__(self, path, mode, fail):
-        self.file, self.fail = open(path, mode), fail
+        self.file, self.fail = open(path, mode), fail  # noqa: SIM115
 
     def __enter__(self):
         return self

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What ``import fastnn`` brings along, and what it leaves alone."""
 
-import fastnn as fn
 from processes import python
+
+import fastnn as fn
 
 
 def test_what_is_not_needed_is_not_imported():
@@ -29,9 +30,12 @@ def test_the_process_is_left_as_it_was():
         """
         import locale, os, random, signal, sys, threading, warnings
         import numpy as np
-        state = lambda: (dict(os.environ), sys.getrecursionlimit(), signal.getsignal(signal.SIGINT), threading.active_count(),
-                         np.geterr(), warnings.filters[:], locale.getlocale(), np.random.get_state()[1].tobytes(),
-                         random.getstate(), sys.excepthook, np.get_printoptions()["precision"])
+        def state():
+            return (
+                dict(os.environ), sys.getrecursionlimit(), signal.getsignal(signal.SIGINT), threading.active_count(),
+                np.geterr(), warnings.filters[:], locale.getlocale(), np.random.get_state()[1].tobytes(),
+                random.getstate(), sys.excepthook, np.get_printoptions()["precision"],
+            )
         before = state()
         import fastnn as fn
         assert state() == before

@@ -31,8 +31,8 @@ SETUP = """
             sent.append(time.perf_counter())
             os.kill(os.getpid(), signal.SIGINT)
         thread = threading.Thread(target=send)
-        thread.start()
         try:
+            thread.start()  # on a busy machine the signal may come before the next line
             while True:
                 work()
         except KeyboardInterrupt:

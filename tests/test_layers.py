@@ -53,7 +53,13 @@ def test_an_activation_layer_is_an_activation():
 
 
 def test_activations_may_come_first_and_repeatedly():
-    layers = [fn.Activation("tanh"), fn.Activation("sigmoid"), fn.Dense(2), fn.Activation("tanh"), fn.Activation("tanh")]
+    layers = [
+        fn.Activation("tanh"),
+        fn.Activation("sigmoid"),
+        fn.Dense(2),
+        fn.Activation("tanh"),
+        fn.Activation("tanh"),
+    ]
     net = fn.Sequential(layers, inputs=6, seed=0, dtype="float64")
     hidden = 1 / (1 + np.exp(-np.tanh(X.astype(float))))
     expected = np.tanh(np.tanh(hidden @ layers[2].weight + layers[2].bias))
@@ -61,6 +67,30 @@ def test_activations_may_come_first_and_repeatedly():
     assert np.abs(net.predict(X) - expected).max() < 1e-12
     assert fn.check_gradients(net, X, Y, loss="mse") < 1e-7
     assert (before == X).all()
+
+
+@pytest.mark.parametrize("before", ["tanh", "sigmoid", "softmax", "relu"])
+@pytest.mark.parametrize("last", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("units", [3, 200])
+def test_a_loss_reads_logits_where_they_are(before, last, units):
+    """The last activation is folded into its loss, also when it cannot work in place: after another activation."""
+    layers = [fn.Dense(units, "tanh"), fn.Dense(3, before), fn.Activation(last)]
+    net = fn.Sequential(layers, inputs=6, seed=0, dtype="float64")
+    y, p = np.eye(3)[np.arange(50) % 3], net.predict(X)
+    if last == "softmax":
+        expected = -np.log((p * y).sum(1)).mean()
+    else:
+        expected = -np.log(np.where(y, p, 1 - p)).mean()
+    assert net.evaluate(X, y, metrics=["accuracy"])["loss"] == pytest.approx(expected, rel=1e-12)
+    assert fn.check_gradients(net, X, y) < 1e-7
+    seen = []
+
+    def outputs(y, output):
+        seen.append(output.copy())
+        return 0.0
+
+    history = net.fit(X, y, epochs=1, batch_size=None, shuffle=False, metrics=[outputs], verbose=0)
+    assert (seen[0] == p).all() and history.history["loss"] == [pytest.approx(expected, rel=1e-12)]
 
 
 def test_a_layer_belongs_to_one_network_and_is_free_when_that_is_gone():

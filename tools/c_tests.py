@@ -41,7 +41,7 @@ VARIANTS = {
 ENVIRONMENT = {
     "ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=1:die_after_fork=0",  # children that make threads are what is tested
 }
 
 
@@ -81,20 +81,20 @@ def build(compiler: str, variant: str, folder: Path) -> Path:
     return program
 
 
-def test(compiler: str, variant: str, folder: Path) -> tuple[int, int]:
-    """(passed, failed) of one run of the program; a run that breaks off counts as one failure more."""
+def test(compiler: str, variant: str, folder: Path) -> tuple[int, int, str]:
+    """(passed, failed, report) of one run of the program; a run that breaks off counts as one failure more."""
     start = time.perf_counter()
     program = build(compiler, variant, folder)
     built = time.perf_counter()
     done = run([str(program)])
-    print(f"---- {variant}: built in {built - start:.1f} s, ran in {time.perf_counter() - built:.1f} s")
-    print(done.stdout.rstrip())
+    report = f"---- {variant}: built in {built - start:.1f} s, ran in {time.perf_counter() - built:.1f} s\n"
+    report += done.stdout.rstrip()
     closing = CLOSING_LINE.findall(done.stdout)
     passed, failed = map(int, closing[-1]) if closing else (0, 0)
     if done.returncode and not failed:
-        print(f"the program ended with {done.returncode}")
+        report += f"\nthe program ended with {done.returncode}"
         failed = 1
-    return passed, failed
+    return passed, failed, report
 
 
 def runs_here(isa: build_plan.InstructionSet) -> bool:
@@ -106,11 +106,11 @@ def runs_here(isa: build_plan.InstructionSet) -> bool:
     return all(flag.removeprefix("-m") in features for flag in isa.gnu if "=" not in flag)
 
 
-def sweep(compiler: str, folder: Path) -> tuple[int, int]:
-    """(passed, failed): the bound of each function on each set, and the same bits on all sets."""
+def sweep(compiler: str, folder: Path) -> tuple[int, int, str]:
+    """(passed, failed, report): the bound of each function on each set, and the same bits on all sets."""
     start = time.perf_counter()
     sets = [isa for isa in build_plan.INSTRUCTION_SETS[ARCHITECTURE] if runs_here(isa)]
-    print(f"---- sweep: {', '.join(isa.name for isa in sets)}; every {SWEEP_STRIDE}th input")
+    report = [f"---- sweep: {', '.join(isa.name for isa in sets)}; every {SWEEP_STRIDE}th input"]
     variants = [(isa, real) for isa in sets for real in build_plan.REAL_TYPES]
 
     def output(variant: tuple[build_plan.InstructionSet, int]) -> str:
@@ -125,7 +125,7 @@ def sweep(compiler: str, folder: Path) -> tuple[int, int]:
     passed = failed = 0
     hashes: dict[tuple[str, int], set[str]] = {}
     for (isa, real), text in zip(variants, outputs, strict=True):
-        print(f"{isa.name}, float{real}:\n{text.rstrip()}")
+        report.append(f"{isa.name}, float{real}:\n{text.rstrip()}")
         lines = SWEEP_LINE.findall(text)
         failed += not lines  # it broke off
         for function, digest, too_far in lines:
@@ -134,9 +134,9 @@ def sweep(compiler: str, folder: Path) -> tuple[int, int]:
     for (function, real), digests in hashes.items():
         passed, failed = passed + (len(digests) == 1), failed + (len(digests) > 1)
         if len(digests) > 1:
-            print(f"{function} of float{real} has different bits on different instruction sets")
-    print(f"took {time.perf_counter() - start:.1f} s")
-    return passed, failed
+            report.append(f"{function} of float{real} has different bits on different instruction sets")
+    report.append(f"took {time.perf_counter() - start:.1f} s")
+    return passed, failed, "\n".join(report)
 
 
 def main() -> int:
@@ -149,12 +149,14 @@ def main() -> int:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
     passed = failed = 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in parts:
-            counts = sweep(arguments.cc, folder) if part == "sweep" else test(arguments.cc, part, folder)
-            passed, failed = passed + counts[0], failed + counts[1]
-            sys.stdout.flush()
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
+        # The slowest first: under the thread sanitizer.
+        runs = [pool.submit(test, arguments.cc, part, Path(name)) for part in reversed(VARIANTS) if part in parts]
+        runs += [pool.submit(sweep, arguments.cc, Path(name))] if "sweep" in parts else []
+        for finished in runs:
+            more_passed, more_failed, report = finished.result()
+            print(report, flush=True)
+            passed, failed = passed + more_passed, failed + more_failed
     print(f"\n{passed} passed, {failed} failed")
     return int(failed > 0 or passed == 0)
 

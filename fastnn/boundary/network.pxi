@@ -124,13 +124,16 @@ cdef int set_targets(fnn_targets *to, object labels, object values, Py_ssize_t r
     return 0
 
 
-cdef int set_objective(fnn_objective *to, object objective) except -1:
+cdef int set_objective(fnn_objective *to, object objective, Network network) except -1:
     """objective: (number of the loss, joined, parameters)."""
     cdef int i
     cdef tuple parameters
     to.loss, to.joined, parameters = objective
     if not 0 <= to.loss < len(loss_names()) or len(parameters) > 4:
         raise ValueError("objective")
+    if to.joined and (network.c.n_ops < 1 or network.ops[network.c.n_ops - 1].kind != FNN_ACTIVATION
+                      or network.ops[network.c.n_ops - 1].output != network.c.output):
+        raise ValueError("objective: there is no last activation to join")
     for i in range(4):
         to.parameters[i] = parameters[i] if i < len(parameters) else 0.0
     return 0

@@ -68,7 +68,7 @@ def predict(Network network not None, params, x, outputs, workspace, int threads
         c.outputs = vector(outputs, network.typenum, c.x.rows * network.outputs, True, "outputs")
     c.objective, c.y.labels, c.y.values.data, c.weights = NULL, NULL, NULL, NULL
     if objective is not None:
-        set_objective(&asked, objective)
+        set_objective(&asked, objective, network)
         c.objective = &asked
         set_targets(&c.y, labels, values, c.x.rows, network)
         if weights is not None:

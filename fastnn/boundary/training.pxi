@@ -39,7 +39,7 @@ cdef class Training(Interruptible):
                  workspace, Py_ssize_t batch, int threads):
         if batch < 1:
             raise ValueError("batch: fewer than 1 row")
-        set_objective(&self.c.objective, objective)
+        set_objective(&self.c.objective, objective, network)
         if optimizer.network.n_params != network.n_params or optimizer.network.typenum != network.typenum:
             raise ValueError("optimizer: the state of another network")
         self.c.params = vector(params, network.typenum, network.n_params, True, "params")

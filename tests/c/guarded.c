@@ -41,9 +41,7 @@ void guarded_delete(guarded memory) {
     munmap(memory.begin - page, memory.mapped);
 }
 
-void guarded_protect(guarded memory) {
-    mprotect(memory.begin, (size_t)(memory.end - memory.begin), PROT_READ);
-}
+void guarded_protect(guarded memory) { mprotect(memory.begin, (size_t)(memory.end - memory.begin), PROT_READ); }
 
 #else
 

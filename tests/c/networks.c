@@ -73,8 +73,8 @@ int next_isa(int *index) {
 
 void layers_begin(layers *l, int real_type, ptrdiff_t inputs) {
     memset(l, 0, sizeof *l);
-    l->network = (fnn_network){.real_type = real_type, .n_buffers = 1, .ops = l->ops, .widths = l->widths,
-                               .segments = l->segments};
+    l->network = (fnn_network){
+        .real_type = real_type, .n_buffers = 1, .ops = l->ops, .widths = l->widths, .segments = l->segments};
     l->widths[0] = inputs;
 }
 
@@ -106,8 +106,12 @@ void layers_activation(layers *l, const char *name, int in_place) {
     const int32_t before = l->network.output;
     if (in_place && before != 0 && fnn_activation_in_place(activation)) {
         fnn_op *op = &l->ops[l->network.n_ops++];
-        *op = (fnn_op){.kind = FNN_ACTIVATION, .input = before, .output = before, .activation = activation,
-                       .weight = -1, .bias = -1};
+        *op = (fnn_op){.kind = FNN_ACTIVATION,
+                       .input = before,
+                       .output = before,
+                       .activation = activation,
+                       .weight = -1,
+                       .bias = -1};
     } else {
         add_op(l, FNN_ACTIVATION, l->widths[before])->activation = activation;
     }
@@ -186,16 +190,18 @@ void *params_new(const layers *l, uint64_t seed) {
 
 static fnn_array array_of(void *data, int real_type, ptrdiff_t rows, ptrdiff_t columns) {
     const ptrdiff_t item = (ptrdiff_t)number_size(real_type);
-    return (fnn_array){data, real_type == FNN_FLOAT32 ? FNN_DATA_FLOAT32 : FNN_DATA_FLOAT64, rows, columns,
-                       columns * item, item};
+    return (fnn_array){
+        data, real_type == FNN_FLOAT32 ? FNN_DATA_FLOAT32 : FNN_DATA_FLOAT64, rows, columns, columns * item, item};
 }
 
 dataset dataset_new(const layers *l, ptrdiff_t rows, uint64_t seed) {
     const int real_type = l->network.real_type;
     const ptrdiff_t inputs = l->widths[0], outputs = l->widths[l->network.output];
-    dataset data = {.rows = rows, .x = array_of(numbers_new(real_type, rows * inputs, seed, 1.5), real_type, rows, inputs)};
+    dataset data = {.rows = rows,
+                    .x = array_of(numbers_new(real_type, rows * inputs, seed, 1.5), real_type, rows, inputs)};
     void *values = numbers_new(real_type, rows * outputs, seed + 1, 0.5);
-    for (ptrdiff_t i = 0; i < rows * outputs; i++) number_set(values, real_type, i, number_get(values, real_type, i) + 0.5);
+    for (ptrdiff_t i = 0; i < rows * outputs; i++)
+        number_set(values, real_type, i, number_get(values, real_type, i) + 0.5);
     data.values.values = array_of(values, real_type, rows, outputs);
     int32_t *labels = guarded_array((size_t)rows * sizeof *labels);
     data.weights = guarded_array((size_t)rows * sizeof *data.weights);
@@ -255,8 +261,8 @@ void run_train(run *r) {
     const ptrdiff_t batch = r->training.batch < r->training.x.rows ? r->training.batch : r->training.x.rows;
     r->training.optimizer = &r->optimizer;
     if (r->training.n_learning_rates == 1) r->training.learning_rates = &r->learning_rate;
-    r->training.workspace =
-        guarded_array(fnn_workspace_size(&r->layers->network, FNN_USE_TRAIN, batch, r->training.threads));
+    r->training.workspace = guarded_array(
+        fnn_workspace_size(&r->layers->network, FNN_USE_TRAIN, batch, r->training.threads));
     fnn_train(&r->training, &r->result);
     guarded_release(mark);
 }
@@ -278,8 +284,13 @@ fnn_prediction_result predict(const layers *l, const void *params, const fnn_arr
                               const fnn_objective *objective, const fnn_targets *y, const double *weights,
                               int threads) {
     const int mark = guarded_mark();
-    fnn_prediction prediction = {.network = &l->network, .params = params, .x = *x, .outputs = outputs,
-                                 .objective = objective, .weights = weights, .threads = threads};
+    fnn_prediction prediction = {.network = &l->network,
+                                 .params = params,
+                                 .x = *x,
+                                 .outputs = outputs,
+                                 .objective = objective,
+                                 .weights = weights,
+                                 .threads = threads};
     if (y) prediction.y = *y;
     prediction.workspace = guarded_array(fnn_workspace_size(&l->network, FNN_USE_PREDICT, x->rows, threads));
     fnn_prediction_result result;

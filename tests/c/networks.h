@@ -96,7 +96,6 @@ int run_same(const run *one, const run *other);
 
 /* fnn_predict() likewise; outputs and objective may be NULL. */
 fnn_prediction_result predict(const layers *l, const void *params, const fnn_array *x, void *outputs,
-                              const fnn_objective *objective, const fnn_targets *y, const double *weights,
-                              int threads);
+                              const fnn_objective *objective, const fnn_targets *y, const double *weights, int threads);
 
 #endif

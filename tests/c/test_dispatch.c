@@ -50,7 +50,8 @@ static void select_each(void) {
 }
 
 static void unknown_names(void) {
-    static const char *const unknown[] = {"", " ", "Generic", "GENERIC", "generic ", "gener", "avx", "avx2x", "sse9", "best"};
+    static const char *const unknown[] = {"",      " ",   "Generic", "GENERIC", "generic ",
+                                          "gener", "avx", "avx2x",   "sse9",    "best"};
     for (int i = 0; fnn_isa_name(i); i++) {
         if (!fnn_isa_supported(i)) continue;
         fnn_isa_select(fnn_isa_name(i));

@@ -163,7 +163,7 @@ static int formula_of(int activation) {
 }
 
 /* What exp and its sums meet: nothing, the smallest, the ends of its range, the largest. */
-static const double extremes[] = {0,    -0.0, 1e-45, -1e-45, 1e-30, -1e-30, 17,  -17,  88,       -88,
+static const double extremes[] = {0,    -0.0, 1e-45, -1e-45, 1e-30, -1e-30, 17,  -17,  88,      -88,
                                   88.7, -104, 104,   -709,   745,   -745,   1e8, -1e8, LARGEST, -LARGEST};
 enum { N_EXTREMES = sizeof extremes / sizeof *extremes };
 
@@ -172,8 +172,8 @@ static void fill_with_extremes(real *z, ptrdiff_t n, uint64_t seed) {
     for (ptrdiff_t i = 2; i < n; i += 3) z[i] = (real)extremes[i / 3 % N_EXTREMES];
 }
 
-static void elementwise_formula(const kernel_table *kernels, int activation, ptrdiff_t n, const real *z,
-                                const real *y, const real *in, const real *dy, const real *dz) {
+static void elementwise_formula(const kernel_table *kernels, int activation, ptrdiff_t n, const real *z, const real *y,
+                                const real *in, const real *dy, const real *dz) {
     const int f = formula_of(activation);
     if (f < 0) return;
     int good_forward = 1, good_backward = 1;
@@ -182,7 +182,8 @@ static void elementwise_formula(const kernel_table *kernels, int activation, ptr
         const exact bound = (exact)formulas[f].bound * EPSILON * magnitude(value);
         good_forward &= close_to((double)y[i], value, bound + (value != (exact)y[i] ? SMALLEST : 0));
         /* The slope and its product are rounded once each. */
-        good_backward &= close_to((double)dz[i], (exact)dy[i] * slope, 2 * EPSILON * magnitude((exact)dy[i] * slope) + SMALLEST);
+        good_backward &= close_to((double)dz[i], (exact)dy[i] * slope,
+                                  2 * EPSILON * magnitude((exact)dy[i] * slope) + SMALLEST);
     }
     agree(good_forward, kernels, fnn_activation_name(activation), n, "the formula");
     agree(good_backward, kernels, fnn_activation_name(activation), n, "the derivative's formula");
@@ -203,8 +204,8 @@ static void softmax_formula(const kernel_table *kernels, ptrdiff_t n, const real
         good &= close_to((double)p[j], wanted, few * wanted + SMALLEST) && p[j] >= 0 && p[j] <= 1;
         total += (exact)p[j];
         const exact dwanted = (exact)p[j] * ((exact)dy[j] - mean);
-        good_backward &=
-            close_to((double)dz[j], dwanted, few * (exact)p[j] * (magnitude((exact)dy[j]) + spread) + SMALLEST);
+        good_backward &= close_to((double)dz[j], dwanted,
+                                  few * (exact)p[j] * (magnitude((exact)dy[j]) + spread) + SMALLEST);
     }
     agree(good, kernels, "softmax", n, "the formula");
     agree(good_backward, kernels, "softmax", n, "the derivative's formula");
@@ -471,8 +472,17 @@ static void losses(void) {
 static double loss_of_row(const kernel_table *kernels, int loss, ptrdiff_t n, const real *z, const real *y,
                           int32_t label, real *dz) {
     double value = 0;
-    const loss_batch batch = {.rows = 1, .n = n, .z = z, .ldz = n, .labels = y ? NULL : &label, .values = y,
-                              .ldvalues = n, .row_loss = &value, .dz = dz, .lddz = n, .parameters = loss_parameters};
+    const loss_batch batch = {.rows = 1,
+                              .n = n,
+                              .z = z,
+                              .ldz = n,
+                              .labels = y ? NULL : &label,
+                              .values = y,
+                              .ldvalues = n,
+                              .row_loss = &value,
+                              .dz = dz,
+                              .lddz = n,
+                              .parameters = loss_parameters};
     run_loss(kernels, loss, &batch);
     return value;
 }
@@ -525,8 +535,16 @@ static void nan_of_losses(void) {
                     fill(z, 2 * N, 21, 4);
                     fill(y, 2 * N, 22, 0.4);
                     for (int j = 0; j < 2 * N; j++) y[j] += (real)0.5;
-                    loss_batch batch = {.rows = 2, .n = N, .z = z, .ldz = N, .labels = form == LABELS ? labels : NULL,
-                                        .values = y, .ldvalues = N, .row_loss = value, .dz = dz, .lddz = N,
+                    loss_batch batch = {.rows = 2,
+                                        .n = N,
+                                        .z = z,
+                                        .ldz = N,
+                                        .labels = form == LABELS ? labels : NULL,
+                                        .values = y,
+                                        .ldvalues = N,
+                                        .row_loss = value,
+                                        .dz = dz,
+                                        .lddz = N,
                                         .parameters = loss_parameters};
                     z[N + at] = (real)NAN;
                     run_loss(kernels, loss, &batch);
@@ -567,7 +585,8 @@ static void loss_slopes(void) {
                     above[j] += h;
                     below[j] -= h;
                     const double slope = (loss_of_row(kernels, loss, N, above, targets, 4, NULL) -
-                                          loss_of_row(kernels, loss, N, below, targets, 4, NULL)) / (2 * h);
+                                          loss_of_row(kernels, loss, N, below, targets, 4, NULL)) /
+                                         (2 * h);
                     good &= fabs(slope - dz[j]) <= 1e-8;
                 }
                 agree(good, kernels, fnn_loss_name(loss), N, "central differences");
@@ -649,8 +668,12 @@ static void steps_of_rule(const kernel_table *kernels, const rule *r, ptrdiff_t 
         fill(grads, n, 50 + (uint64_t)t, 2);
         double constants[8] = {0};
         prepare_rule(r, t, constants);
-        update_batch batch = {.n = n, .params = params, .grads = lay(&second_array, grads, n, at_end),
-                              .state = {states[0], states[1], NULL}, .scale = (real)r->scale, .l1 = (real)r->l1,
+        update_batch batch = {.n = n,
+                              .params = params,
+                              .grads = lay(&second_array, grads, n, at_end),
+                              .state = {states[0], states[1], NULL},
+                              .scale = (real)r->scale,
+                              .l1 = (real)r->l1,
                               .l2 = (real)r->l2};
         for (int i = 0; i < 8; i++) batch.constants[i] = (real)constants[i];
         real before[MOST], state_before[2][MOST];
@@ -664,7 +687,8 @@ static void steps_of_rule(const kernel_table *kernels, const rule *r, ptrdiff_t 
             good &= close_to((double)params[i], wanted, 8 * EPSILON * error + EPSILON * magnitude(wanted));
             for (int s = 0; s < fnn_optimizer_states(r->kind); s++)
                 good &= close_to((double)states[s][i], state[s],
-                                 8 * EPSILON * (magnitude(state[s]) + magnitude((exact)grads[i]) + magnitude((exact)before[i])));
+                                 8 * EPSILON *
+                                     (magnitude(state[s]) + magnitude((exact)grads[i]) + magnitude((exact)before[i])));
         }
         agree(good, kernels, name, n, "the formula");
     }
@@ -697,8 +721,8 @@ static void bad_updates_are_told(void) {
                 const rule r = {kind, {0.9, kind == FNN_OPTIMIZER_sgd ? 0 : 0.99, 0}, 0.1, 0, 0, 1};
                 if (kind != FNN_OPTIMIZER_sgd && kind != FNN_OPTIMIZER_adam) continue;
                 prepare_rule(&r, 1, constants);
-                update_batch batch = {.n = n, .params = params, .grads = grads,
-                                      .state = {state[0], state[1], state[2]}, .scale = 1};
+                update_batch batch = {
+                    .n = n, .params = params, .grads = grads, .state = {state[0], state[1], state[2]}, .scale = 1};
                 for (int i = 0; i < 8; i++) batch.constants[i] = (real)constants[i];
                 for (ptrdiff_t at = -1; at < n; at++) {
                     for (int i = 0; i < 33; i++) params[i] = grads[i] = 1;
@@ -805,7 +829,8 @@ static void vectors(void) {
                     int good = 1;
                     for (ptrdiff_t i = 0; i < n; i++) {
                         const exact wanted = functions[function].value((exact)x[i]);
-                        good &= close_to((double)y[i], wanted, (exact)functions[function].bound * EPSILON * magnitude(wanted));
+                        good &= close_to((double)y[i], wanted,
+                                         (exact)functions[function].bound * EPSILON * magnitude(wanted));
                     }
                     agree(good, kernels, "fnn_vector", n, "the function");
                     if (is_first) memcpy(first, y, (size_t)n * sizeof(real));

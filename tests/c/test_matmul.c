@@ -65,8 +65,7 @@ static void lay(matrix *a, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t gap, int
 /* a = b, or b transposed. */
 static void assign(matrix *a, const real *b, ptrdiff_t ldb, int transposed) {
     for (ptrdiff_t i = 0; i < a->rows; i++)
-        for (ptrdiff_t j = 0; j < a->columns; j++)
-            a->at[i * a->ld + j] = transposed ? b[j * ldb + i] : b[i * ldb + j];
+        for (ptrdiff_t j = 0; j < a->columns; j++) a->at[i * a->ld + j] = transposed ? b[j * ldb + i] : b[i * ldb + j];
 }
 
 /* Whether a matrix, gaps and all, has the bits of wanted (rows, columns), dense. */
@@ -226,8 +225,8 @@ static void products_agree(const kernel_table *kernels, int at_end) {
     kernels->matmul(m, n, k, a.at, a.ld, b_raw.at, b_raw.ld, panel, from, c.at, c.ld, &rectify);
     agree(holds(&c, wanted.rectified), kernels, "matmul, rows, relu");
 
-    const FNN_TYPED(fnn_epilogue) mask = {kernels->activation_backward[FNN_ACTIVATION_relu], derivative.at,
-                                          derivative.ld};
+    const FNN_TYPED(fnn_epilogue)
+        mask = {kernels->activation_backward[FNN_ACTIVATION_relu], derivative.at, derivative.ld};
     lay(&c, m, n, gap, at_end);
     kernels->matmul(m, n, k, a.at, a.ld, panels_transposed.at, panel, k * panel, NULL, c.at, c.ld, &mask);
     agree(holds(&c, wanted.masked), kernels, "matmul, panels of the transpose, derivative of relu");
@@ -248,8 +247,8 @@ static void weight_products_agree(const kernel_table *kernels, int at_end) {
     const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k, gap = (m + n) % 3 * 3;
     for (int use_thin = 0; use_thin <= (n <= FNN_THIN); use_thin++) {
         void (*const product)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const real *, ptrdiff_t, const real *, ptrdiff_t, int,
-                              real *, ptrdiff_t) =
-            use_thin ? kernels->matmul_transposed_thin : kernels->matmul_transposed;
+                              real *, ptrdiff_t) = use_thin ? kernels->matmul_transposed_thin
+                                                            : kernels->matmul_transposed;
         const char *name = use_thin ? "matmul_transposed_thin" : "matmul_transposed";
         lay(&c, m, n, gap, at_end);
         if (!wanted.start) {
@@ -315,8 +314,8 @@ static void by_the_interface(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) {
 
 void FNN_TYPED(test_matmul)(void);
 void FNN_TYPED(test_matmul)(void) {
-    matrix *all[] = {&a,     &a_transposed, &b, &b_raw,      &b_transposed, &panels, &panels_transposed,
-                     &thin,  &start,        &c, &derivative, &row};
+    matrix *all[] = {&a,    &a_transposed, &b, &b_raw,      &b_transposed, &panels, &panels_transposed,
+                     &thin, &start,        &c, &derivative, &row};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) *all[i] = matrix_new();
     fill_pool();
     for (ptrdiff_t mn = 0; mn < SIZES * SIZES; mn += STEP) {
@@ -324,7 +323,8 @@ void FNN_TYPED(test_matmul)(void) {
         every_set(m, n, (7 * m + 29 * n) % SIZES);
     }
     /* More columns than a row is computed in at a time, more rows than are in a tile. */
-    static const ptrdiff_t larger[][3] = {{1, 127, 33}, {1, 128, 17}, {2, 129, 20}, {3, 300, 40}, {29, 257, 90}, {150, 130, 20}};
+    static const ptrdiff_t larger[][3] = {{1, 127, 33}, {1, 128, 17},  {2, 129, 20},
+                                          {3, 300, 40}, {29, 257, 90}, {150, 130, 20}};
     for (size_t i = 0; i < sizeof larger / sizeof *larger; i++) every_set(larger[i][0], larger[i][1], larger[i][2]);
     for (ptrdiff_t mn = 0; mn < SIZES * SIZES; mn += 113) by_the_interface(mn / SIZES, mn % SIZES, 5 * mn % SIZES);
     by_the_interface(70, 256, 64); /* rows of a multiple of 256 bytes are padded */

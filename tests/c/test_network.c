@@ -22,8 +22,8 @@ enum { N_TEAM_SIZES = SANITIZED ? 2 : 5 };
 
 static int agree(int good, const char *network, int real_type, ptrdiff_t batch, int threads, const char *what) {
     if (!CHECK(good))
-        printf("    %s: %s, %s, float%d, batch %td, %d threads\n", what, network, fnn_isa(), real_type ? 64 : 32,
-               batch, threads);
+        printf("    %s: %s, %s, float%d, batch %td, %d threads\n", what, network, fnn_isa(), real_type ? 64 : 32, batch,
+               threads);
     return good;
 }
 
@@ -65,8 +65,8 @@ static void gradients_of_losses(void) {
             const char *activation = fnn_activation_name(f), *name = fnn_loss_name(loss);
             const int on_logits = (strcmp(activation, "softmax") == 0 && strcmp(name, "cross_entropy") == 0) ||
                                   (strcmp(activation, "sigmoid") == 0 && strcmp(name, "binary_cross_entropy") == 0);
-            for (int how = 0; how < 8; how++) {
-                const int joined = how & 1, by_label = how >> 1 & 1, weighted = how >> 2;
+            for (int how = 0; how < 16; how++) {
+                const int joined = how & 1, by_label = how >> 1 & 1, weighted = how >> 2 & 1, apart = how >> 3;
                 if ((joined && !on_logits) || (by_label && strcmp(name, "cross_entropy") != 0)) continue;
                 const int mark = guarded_mark();
                 layers l;
@@ -76,7 +76,7 @@ static void gradients_of_losses(void) {
                 layers_dense(&l, 9, 0);
                 layers_activation(&l, activation, 0);
                 layers_dense(&l, 6, 1);
-                layers_activation(&l, activation, 1);
+                layers_activation(&l, activation, !apart);
                 const dataset data = dataset_new(&l, 13, 1);
                 run r;
                 run_begin(&r, &l, &data, data.rows);
@@ -358,14 +358,15 @@ static void joined_runs(void) {
                     run_train(&r);
                     if (is_first) first = r;
                     is_first = 0;
-                    agree(run_same(&r, &first) && r.result.loss_sum == first.result.loss_sum, fnn_loss_name(r.training.objective.loss),
-                          real_type, 128, team_sizes[team], "bits of a run");
+                    agree(run_same(&r, &first) && r.result.loss_sum == first.result.loss_sum,
+                          fnn_loss_name(r.training.objective.loss), real_type, 128, team_sizes[team], "bits of a run");
                     CHECK_EQUAL(r.result.threads, threads_wanted(team_sizes[team]));
                 }
             }
             CHECK(memcmp(order, start.training.order, 300 * sizeof(int64_t)) == 0);
             const uint64_t hash = bytes_hash(first.training.params, first.params_bytes);
-            if (!CHECK(hash == recorded[t][wide])) printf("    float%d: 0x%016llx\n", t ? 64 : 32, (unsigned long long)hash);
+            if (!CHECK(hash == recorded[t][wide]))
+                printf("    float%d: 0x%016llx\n", t ? 64 : 32, (unsigned long long)hash);
             guarded_release(mark);
         }
     }
@@ -424,7 +425,8 @@ static void order_is_a_view(void) {
         CHECK(run_same(&by_order, &by_hand));
         int good = 1;
         for (ptrdiff_t i = 0; i < ROWS; i++)
-            good &= memcmp(kept + order[i] * outputs, kept_by_hand + i * outputs, (size_t)outputs * sizeof(double)) == 0;
+            good &= memcmp(kept + order[i] * outputs, kept_by_hand + i * outputs, (size_t)outputs * sizeof(double)) ==
+                    0;
         CHECK(good);
         guarded_release(mark);
     }
@@ -493,7 +495,9 @@ static void weights_of_zero(void) {
     }
 }
 
-static double param(const run *r, ptrdiff_t i) { return number_get(r->training.params, r->layers->network.real_type, i); }
+static double param(const run *r, ptrdiff_t i) {
+    return number_get(r->training.params, r->layers->network.real_type, i);
+}
 
 /* Frozen segments stay; a factor scales the rate; penalties add their derivative; the rest does not notice. */
 static void segments_have_their_own_rates(void) {
@@ -569,14 +573,15 @@ static void rates_by_step(void) {
     }
 }
 
-/* Each row's output is kept as it was before its batch was learned, joined activation and all. */
+/* Each row's output is kept as it was before its batch was learned, joined activation and all, be it in place or not;
+ * and a loss beside a prediction does not change it. */
 static void outputs_are_those_before(void) {
     for (int n = 0; network_name(n); n++) {
-        for (int joined = 0; joined < 2; joined++) {
-            const int mark = guarded_mark();
+        for (int how = 0; how < 4; how++) {
+            const int mark = guarded_mark(), joined = how & 1;
             layers l;
             network_build(&l, n, FNN_FLOAT32);
-            layers_activation(&l, "softmax", 1);
+            layers_activation(&l, "softmax", how >> 1);
             const ptrdiff_t rows = strcmp(network_name(n), "chunked") ? 150 : 900, outputs = l.widths[l.network.output];
             const dataset data = dataset_new(&l, rows, 13);
             run r;
@@ -585,16 +590,23 @@ static void outputs_are_those_before(void) {
             if (joined) r.training.y = data.labels;
             const size_t bytes = (size_t)(rows * outputs) * sizeof(float);
             float *kept = r.training.outputs = guarded_array(bytes), *wanted = guarded_array(bytes);
+            float *beside = guarded_array(bytes);
             r.training.n_steps = 1;
             r.training.threads = 2;
             for (int step = 0; step < 2; step++) {
                 const ptrdiff_t first = step * r.training.batch, count = step ? rows - first : r.training.batch;
                 predict(&l, r.training.params, &data.x, wanted, NULL, NULL, NULL, 1);
+                predict(&l, r.training.params, &data.x, beside, &r.training.objective, &r.training.y, NULL, 2);
+                agree(memcmp(beside, wanted, bytes) == 0, network_name(n), FNN_FLOAT32, rows, 2,
+                      "outputs beside a loss");
                 r.training.first_step = step;
                 run_train(&r);
-                agree(memcmp(kept + first * outputs, wanted + first * outputs, (size_t)(count * outputs) * sizeof(float)) == 0,
+                agree(memcmp(kept + first * outputs, wanted + first * outputs,
+                             (size_t)(count * outputs) * sizeof(float)) == 0,
                       network_name(n), FNN_FLOAT32, count, 2, "outputs kept");
-                if (step == 0) agree(isnan(kept[first + count * outputs]), network_name(n), FNN_FLOAT32, count, 2, "outputs of other batches");
+                if (step == 0)
+                    agree(isnan(kept[first + count * outputs]), network_name(n), FNN_FLOAT32, count, 2,
+                          "outputs of other batches");
             }
             guarded_release(mark);
         }
@@ -623,7 +635,8 @@ static void divergence(void) {
             CHECK_EQUAL(r.result.status, FNN_DIVERGED);
             CHECK_EQUAL(r.result.steps, 3);
             CHECK(!isfinite(r.result.loss_sum));
-            agree(run_same(&r, &before), network_name(n), FNN_FLOAT32, 70, threads, "parameters of a run that diverged");
+            agree(run_same(&r, &before), network_name(n), FNN_FLOAT32, 70, threads,
+                  "parameters of a run that diverged");
             CHECK_EQUAL(before.result.status, FNN_FINISHED);
 
             before.training.first_step = 4;
@@ -688,13 +701,13 @@ static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int thr
         r.training.poll = stop_when_told;
         r.training.poll_context = &p;
         run_train(&r);
-        is_done = r.result.status == FNN_FINISHED;
+        is_done = r.result.status != FNN_STOPPED;
         if (is_done) {
+            CHECK_EQUAL(r.result.status, FNN_FINISHED);
             CHECK(p.polls < stop_at);
             agree(run_same(&r, &whole), network_name(n), real_type, batch, threads, "bits of a run that is watched");
         } else {
             n_stopped++;
-            CHECK_EQUAL(r.result.status, FNN_STOPPED);
             CHECK_EQUAL(p.polls, stop_at); /* not asked again */
             CHECK(r.result.steps < n_steps);
             const run *wanted = &after[r.result.steps];
@@ -711,6 +724,13 @@ static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int thr
         guarded_release(inner_mark);
     }
     CHECK(n_stopped >= n_steps / 2 && n_stopped > 0);
+    poller p = {0, 1};
+    start.training.poll = stop_when_told;
+    start.training.poll_context = &p;
+    start.training.poll_seconds = 1000; /* before then, nobody is asked */
+    run_train(&start);
+    CHECK_EQUAL(p.polls, 0);
+    agree(run_same(&start, &whole), network_name(n), real_type, batch, threads, "bits of a run that could be watched");
     guarded_release(mark);
 }
 

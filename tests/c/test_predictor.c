@@ -37,7 +37,9 @@ typedef struct {
     char *wanted;            /* (ROWS, n_outputs): the bits */
 } subject;
 
-static const char *row_of(const subject *s, ptrdiff_t row) { return (const char *)s->data.x.data + (size_t)row * s->x_bytes; }
+static const char *row_of(const subject *s, ptrdiff_t row) {
+    return (const char *)s->data.x.data + (size_t)row * s->x_bytes;
+}
 
 /* y = f(x) in place, by the formula. */
 static void activate(const char *name, ptrdiff_t n, double *y) {
@@ -149,8 +151,8 @@ static void losses(const subject *s) {
         for (int threads = 1; threads <= 5; threads += 2) {
             const int mark = guarded_mark();
             void *y = guarded_array(ROWS * s->y_bytes);
-            fnn_prediction_result result =
-                predict(&s->l, s->params, &s->data.x, y, &objective, &s->data.values, weights, threads);
+            fnn_prediction_result result = predict(&s->l, s->params, &s->data.x, y, &objective, &s->data.values,
+                                                   weights, threads);
             if (threads == 1) first = result.loss_sum;
             agree(is_right(s, y, 0, ROWS), s->name, s->real_type, ROWS, threads, "outputs beside a loss");
             CHECK_CLOSE(result.loss_sum, wanted, (s->real_type == FNN_FLOAT32 ? 1e-5 : 1e-12) * wanted);
