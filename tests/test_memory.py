@@ -138,17 +138,17 @@ def test_a_system_without_memory():
     python(
         """
         import resource, numpy as np, fastnn as fn
-        X = np.ones((200_000, 16), np.float32)
+        X = np.ones((20_000, 16), np.float32)
         net = fn.Sequential([fn.Dense(400, "tanh"), fn.Dense(400)], inputs=16, seed=0)
         net.predict(X[:100], threads=2)
         net.fit(X[:100], X[:100, :1] * np.ones(400), epochs=1, threads=2, verbose=0)
         params, state = net.params.copy(), net._state.array.copy()
         pages = int(open("/proc/self/statm").read().split()[0])
-        room = pages * resource.getpagesize() + (100 << 20)
+        room = pages * resource.getpagesize() + (20 << 20)
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (room, hard))
         for call in (lambda: net.predict(X), lambda: net.predictor()(X), lambda: net.forward(X, training=True),
-                     lambda: net.fit(X, np.broadcast_to(X[:, :1], (200_000, 400)), metrics=["accuracy"], verbose=0)):
+                     lambda: net.fit(X, np.broadcast_to(X[:, :1], (20_000, 400)), metrics=["accuracy"], verbose=0)):
             try:
                 call()
             except MemoryError:
@@ -157,7 +157,7 @@ def test_a_system_without_memory():
                 raise AssertionError
             assert (net.params == params).all() and (net._state.array == state).all()
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-        assert net.predict(X).shape == (200_000, 400)
+        assert net.predict(X).shape == (20_000, 400)
         """
     )
 

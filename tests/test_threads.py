@@ -117,21 +117,27 @@ def test_networks_train_side_by_side_with_the_same_bits():
 # ---- one network, one trainer and many readers -----------------------------------------------------------------------
 
 
-def test_predictions_between_train_steps_are_of_completed_steps():
-    net, x = network(units=200), X[:40]
+@pytest.mark.parametrize(("hidden", "rows"), [([200], 40), ([400, 400, 400], 2)])
+def test_predictions_between_train_steps_are_of_completed_steps(hidden, rows):
+    """With few rows and many weights a step is mostly the writing of weights."""
+
+    def network():
+        layers = [fn.Dense(units, "tanh") for units in hidden]
+        return fn.Sequential([*layers, fn.Dense(3, "softmax")], inputs=6, seed=0)
+
+    net, reference, x, y = network(), network(), X[:rows], Y[:rows]
     seen = {net.predict(x[0]).tobytes()}
-    reference = network(units=200)
     for _ in range(60):
-        reference.train_step(x, Y[:40], optimizer="sgd")
+        reference.train_step(x, y, optimizer="sgd")
         seen.add(reference.predict(x[0]).tobytes())
     found, optimizer = [], fn.SGD()
 
     def read():
-        found.append(net.predict(x[0]).tobytes())
+        found.append(net.predict(x[0], threads=1).tobytes())
 
     with InBackground(read), InBackground(read):
         for _ in range(60):
-            net.train_step(x, Y[:40], optimizer=optimizer)
+            net.train_step(x, y, optimizer=optimizer)
             time.sleep(2e-4)  # let them look
     assert (net.params == reference.params).all()
     assert set(found) <= seen and len(set(found)) > 1
