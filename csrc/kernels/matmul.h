@@ -251,8 +251,10 @@ FNN_INLINE void row_panels(const int vectors, ptrdiff_t columns, ptrdiff_t k, co
     vf sum[8];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; v++) {
+        sum[v] = vf_zero();
+        if (!start) continue;
         const real *from = start + v * VF_LANES;
-        sum[v] = !start ? vf_zero() : v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
+        sum[v] = v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
     }
     for (ptrdiff_t l = 0; l < k; l++) {
         const vf xl = vf_set1(x[l]);

@@ -56,6 +56,13 @@ def readable(x):
     return bool(describe(x, &a))
 
 
+cdef Py_ssize_t product(Py_ssize_t rows, Py_ssize_t columns) except -1:
+    """rows * columns, if memory can hold so many elements."""
+    if rows < 0 or columns < 0 or (columns > 0 and rows > <Py_ssize_t>(<size_t>-1 >> 1) // columns):
+        raise ValueError("more elements than memory can hold")
+    return rows * columns
+
+
 cdef void *vector(object x, int typenum, Py_ssize_t size, bint writeable, str name) except NULL:
     """The data of a C-contiguous array of one type with at least `size` elements."""
     if not cnp.PyArray_Check(x):
@@ -102,7 +109,7 @@ def read_labels(y, int classes, int32_labels):
     cdef fnn_array a
     cdef ptrdiff_t index
     describe_or_raise(y, &a)
-    cdef int32_t *labels = <int32_t *>vector(int32_labels, cnp.NPY_INT32, a.rows * a.columns, True, "labels")
+    cdef int32_t *labels = <int32_t *>vector(int32_labels, cnp.NPY_INT32, product(a.rows, a.columns), True, "labels")
     with nogil:
         index = fnn_read_labels(&a, classes, labels)
     return index

@@ -11,7 +11,7 @@ def forward(Network network not None, params, x, workspace, outputs, int threads
         raise ValueError("x: no rows")
     one_thread_or_more(threads)
     cdef void *p = vector(params, network.typenum, network.n_params, False, "params")
-    cdef void *y = vector(outputs, network.typenum, x_array.rows * network.outputs, True, "outputs")
+    cdef void *y = vector(outputs, network.typenum, product(x_array.rows, network.outputs), True, "outputs")
     cdef void *w = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PASS, x_array.rows, threads))
     with nogil:
         fnn_forward(&network.c, p, &x_array, w, y, threads)
@@ -24,11 +24,11 @@ def backward(Network network not None, params, Py_ssize_t rows, doutputs, worksp
         raise ValueError("rows")
     one_thread_or_more(threads)
     cdef void *p = vector(params, network.typenum, network.n_params, False, "params")
-    cdef void *d = vector(doutputs, network.typenum, rows * network.outputs, False, "doutputs")
+    cdef void *d = vector(doutputs, network.typenum, product(rows, network.outputs), False, "doutputs")
     cdef void *g = vector(grads, network.typenum, network.n_params, True, "grads")
     cdef void *to = NULL
     if dx is not None:
-        to = vector(dx, network.typenum, rows * network.inputs, True, "dx")
+        to = vector(dx, network.typenum, product(rows, network.inputs), True, "dx")
     cdef void *w = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PASS, rows, threads))
     with nogil:
         fnn_backward(&network.c, p, rows, d, w, g, accumulate, to, threads)
@@ -65,7 +65,7 @@ def predict(Network network not None, params, x, outputs, workspace, int threads
     c.workspace = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PREDICT, c.x.rows, threads))
     c.outputs = NULL
     if outputs is not None:
-        c.outputs = vector(outputs, network.typenum, c.x.rows * network.outputs, True, "outputs")
+        c.outputs = vector(outputs, network.typenum, product(c.x.rows, network.outputs), True, "outputs")
     c.objective, c.y.labels, c.y.values.data, c.weights = NULL, NULL, NULL, NULL
     if objective is not None:
         set_objective(&asked, objective, network)

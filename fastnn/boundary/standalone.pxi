@@ -23,7 +23,13 @@ def vector_function(int function, x, y):
 
 
 def matmul_workspace(int real_type, int use, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k):
-    """Bytes of workspace of matmul."""
+    """Bytes of workspace of matmul, for sizes up to 2^20."""
+    if real_type not in (FNN_FLOAT32, FNN_FLOAT64):
+        raise ValueError("real_type")
+    if use not in (FNN_MATMUL_FORWARD, FNN_MATMUL_INPUT, FNN_MATMUL_WEIGHT):
+        raise ValueError("use")
+    if not (0 <= m <= 1 << 20 and 0 <= n <= 1 << 20 and 0 <= k <= 1 << 20):
+        raise ValueError("m, n and k must be in 0..2^20")
     return fnn_matmul_workspace(real_type, use, m, n, k)
 
 
@@ -32,9 +38,8 @@ def matmul(int use, a, b, start, c, workspace, Py_ssize_t repeats=1):
     cdef int real_type = real_type_of(a)
     cdef int typenum = cnp.PyArray_TYPE(<cnp.ndarray>a)
     cdef Py_ssize_t m, n, k
+    cdef size_t size
     cdef double seconds
-    if use not in (FNN_MATMUL_FORWARD, FNN_MATMUL_INPUT, FNN_MATMUL_WEIGHT):
-        raise ValueError("use")
     if a.ndim != 2 or b.ndim != 2 or c.ndim != 2:
         raise ValueError("a, b and c must have two dimensions")
     m, n = c.shape
@@ -43,15 +48,16 @@ def matmul(int use, a, b, start, c, workspace, Py_ssize_t repeats=1):
         raise ValueError("a: wrong shape")
     if b.shape != ((n, k) if use == FNN_MATMUL_INPUT else (k, n)):
         raise ValueError("b: wrong shape")
-    cdef void *a_data = vector(a, typenum, m * k, False, "a")
-    cdef void *b_data = vector(b, typenum, n * k, False, "b")
-    cdef void *c_data = vector(c, typenum, m * n, True, "c")
+    size = matmul_workspace(real_type, use, m, n, k)
+    cdef void *a_data = vector(a, typenum, product(m, k), False, "a")
+    cdef void *b_data = vector(b, typenum, product(n, k), False, "b")
+    cdef void *c_data = vector(c, typenum, product(m, n), True, "c")
     cdef void *start_data = NULL
     cdef void *work = NULL
     if start is not None:
         start_data = vector(start, typenum, n, False, "start")
-    if fnn_matmul_workspace(real_type, use, m, n, k):
-        work = workspace_of(workspace, fnn_matmul_workspace(real_type, use, m, n, k))
+    if size:
+        work = workspace_of(workspace, size)
     if repeats < 1:
         raise ValueError("repeats")
     with nogil:

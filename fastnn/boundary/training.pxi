@@ -31,7 +31,7 @@ cdef class Training(Interruptible):
     cdef object params, grads, workspace, keep, label_buffer
     cdef size_t workspace_bytes
     cdef double learning_rate, unit_low, unit_high
-    cdef bint check_order, takes_labels, checks_range
+    cdef bint check_order, is_shuffled, takes_labels, checks_range
     cdef ptrdiff_t n_rows
     cdef readonly int threads
 
@@ -67,7 +67,7 @@ cdef class Training(Interruptible):
         if weights is not None:
             weights_data = <double *>vector(weights, cnp.NPY_FLOAT64, rows, False, "weights")
         if outputs is not None:
-            outputs_data = vector(outputs, self.network.typenum, rows * self.network.outputs, True, "outputs")
+            outputs_data = vector(outputs, self.network.typenum, product(rows, self.network.outputs), True, "outputs")
         if order is not None:
             order_data = <int64_t *>vector(order, cnp.NPY_INT64, 1, True, "order")
             if order.size > rows or (shuffle and order.size != rows):
@@ -78,19 +78,23 @@ cdef class Training(Interruptible):
         x_array.rows = rows if order is None else order.size
         self.c.x, self.c.y, self.c.weights, self.c.outputs = x_array, y, weights_data, outputs_data
         self.c.order, self.c.shuffle, self.c.seed = order_data, shuffle, seed
-        self.check_order = order is not None and not shuffle
+        self.check_order, self.is_shuffled = order is not None and not shuffle, False
         self.keep = (x, labels, values, weights, outputs, order)
 
     def run(self, uint64_t epoch, Py_ssize_t first_step, Py_ssize_t n_steps, double learning_rate, bint poll=True):
         """Some steps of an epoch -> (status, threads, steps, loss_sum, weight_sum); raises what a signal raised."""
         cdef fnn_training_result result
         cdef fnn_training c = self.c
-        cdef ptrdiff_t i
+        cdef ptrdiff_t i, steps
         cdef bint bad = False
         if self.keep is None:
             raise ValueError("no data bound")
-        if first_step < 0 or n_steps < 0 or (first_step + n_steps - 1) * c.batch >= c.x.rows:
+        steps = (c.x.rows - 1) // c.batch + 1
+        if first_step < 0 or n_steps < 0 or first_step > steps - n_steps:
             raise ValueError("no such steps")
+        if c.shuffle and first_step > 0 and not self.is_shuffled:
+            raise ValueError("order: the first step fills it")
+        self.is_shuffled = True
         if self.check_order:
             with nogil:
                 for i in range(c.x.rows):
