@@ -57,7 +57,7 @@ SETUP = """
 
 @pytest.mark.parametrize(
     ("units", "threads", "rows", "batch"),
-    [(16, 1, 2000, 32), (16, 2, 2000, 500), (200, 3, 2000, 2000), (200, 1, 40_000, 16), (16, 2, 40_000, 16)],
+    [(16, 1, 2000, 32), (16, 2, 2000, 500), (200, 3, 2000, 2000), (200, 1, 40_000, 1), (16, 2, 40_000, 1)],
 )
 def test_fit(units, threads, rows, batch):
     """Whatever the moment, the weights are those after as many steps as the optimizer counts."""
@@ -75,7 +75,7 @@ def test_fit(units, threads, rows, batch):
             seen.append(digest(net))
             net.stop_training = time.perf_counter() > end
     reference = network()
-    seen, end = [digest(reference)], time.perf_counter() + 1.0
+    seen, end = [digest(reference)], time.perf_counter() + 2.0
     reference.fit(X, Y, epochs=10**6, batch_size=batch, callbacks=[Note()], verbose=0)
 
     checked, moments = 0, []
@@ -91,7 +91,7 @@ def test_fit(units, threads, rows, batch):
         moments.append(done % steps)
         usable(net, X[:100], Y[:100])
     assert checked > 3
-    assert rows == 2000 or len(set(moments)) > 1  # longer epochs are left in their middle
+    assert rows == 2000 or len(set(moments)) > 1  # epochs of many steps are left in their middle
     """
     )
 
