@@ -22,8 +22,11 @@ void FNN_TYPED(dense_forward)(const plan_type *plan, int32_t op, ptrdiff_t rows,
     const real *packed = plan->packed[op], *bias = plan->bias[op];
     if (n <= FNN_THIN) {
         plan->kernels->matmul_thin(rows, n, k, x, ldx, packed, padded_chains(k), bias, y, ldy);
-        if (epilogue && epilogue->f)
-            epilogue->f(rows, n, epilogue->in ? epilogue->in : y, epilogue->in ? epilogue->ldin : ldy, y, ldy);
+        if (epilogue && epilogue->f) {
+            const epilogue_type *e = epilogue;
+            e->f(rows, n, e->in ? e->in : y, e->in ? e->ldin : ldy, e->out ? e->out : y, e->out ? e->ldout : ldy,
+                 e->parameter);
+        }
     } else if (packed) {
         plan->kernels->matmul(rows, n, k, x, ldx, packed, panel, k * panel, bias, y, ldy, epilogue);
     } else {

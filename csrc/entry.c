@@ -140,7 +140,7 @@ double fnn_fma_peak(int real_type, double seconds) {
 /* ---- the lists ----------------------------------------------------------------------------------------------- */
 
 /* What the lists of kernels/ say of their rows. */
-enum { ELEMENTWISE, ROWWISE };
+enum { ELEMENTWISE, ELEMENTWISE_WITH, ROWWISE };
 enum { OUTPUT, INPUT };
 static const struct {
     const char *name;
@@ -168,7 +168,9 @@ const char *fnn_activation_name(int index) {
 
 int fnn_activation_in_place(int index) { return activations[index].needs == OUTPUT; }
 
-int fnn_activation_elementwise(int index) { return activations[index].kind == ELEMENTWISE; }
+int fnn_activation_has_parameter(int index) { return activations[index].kind == ELEMENTWISE_WITH; }
+
+int fnn_activation_elementwise(int index) { return activations[index].kind != ROWWISE; }
 
 const char *fnn_loss_name(int index) { return index >= 0 && index < FNN_N_LOSSES ? losses[index] : NULL; }
 

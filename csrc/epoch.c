@@ -71,7 +71,8 @@ static void keep_outputs(const train_call *call, ptrdiff_t first, real *set, ptr
         const fnn_op *folded = &network->ops[call->n_ops];
         const ptrdiff_t ldz = plan->stride[folded->input];
         const real *z = set + plan->value_at[folded->input] + row * ldz;
-        plan->kernels->activation_forward[folded->activation](rows, n, z, ldz, y, stride);
+        plan->kernels->activation_forward[folded->activation](rows, n, z, ldz, y, stride,
+                                                               (real)folded->parameter);
     }
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t to = t->order ? (ptrdiff_t)t->order[first + row + i] : first + row + i;

@@ -30,6 +30,7 @@ typedef struct {
     int32_t activation; /* FNN_ACTIVATION: index into fnn_activation_name() */
     int32_t weight;     /* FNN_DENSE: segment of the weight, (inputs, units) */
     int32_t bias;       /* FNN_DENSE: segment of the bias, (1, units); -1: none */
+    double parameter;   /* FNN_ACTIVATION: its slope or alpha, where it has one */
 } fnn_op;
 
 /* One tensor inside the flat parameter vector. */
@@ -88,7 +89,8 @@ typedef struct {
     int32_t loss; /* index into fnn_loss_name() */
     /* The last operation (softmax, sigmoid) is folded into the loss, which then reads the logits. */
     int32_t joined;
-    double parameters[4]; /* of the loss; unused ones 0 */
+    const double *parameters; /* of the loss: label smoothing, delta, gamma, or the quantile of each output */
+    ptrdiff_t n_parameters;
 } fnn_objective;
 
 #define FNN_MAX_STATES 3
@@ -220,6 +222,8 @@ int fnn_optimizer_states(int kind);
 int fnn_activation_in_place(int index);
 /* It works element by element, not on whole rows. */
 int fnn_activation_elementwise(int index);
+/* It has a parameter, a slope or alpha. */
+int fnn_activation_has_parameter(int index);
 
 /* ---- random numbers (Philox 4x32-10) ------------------------------------------------------------------------- */
 

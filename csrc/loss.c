@@ -42,6 +42,7 @@ void FNN_TYPED(loss_rows)(const plan_type *plan, const comparison *with, ptrdiff
         .dz = with_gradient ? set + plan->grad_at[output] + row * plan->stride[output] : NULL,
         .lddz = plan->stride[output],
         .parameters = with->objective->parameters,
+        .n_parameters = with->objective->n_parameters,
     };
     plan->kernels->loss[with->objective->loss](&batch);
 }

@@ -22,7 +22,12 @@ static real *gradient(const plan_type *plan, real *set, int32_t buffer, ptrdiff_
 /* Whether operation i is an activation that can be applied to a tile of its input as soon as that is computed. */
 static int is_fusible(const fnn_network *network, int32_t i) {
     const fnn_op *op = &network->ops[i];
-    return op->kind == FNN_ACTIVATION && op->input == op->output && fnn_activation_elementwise(op->activation);
+    return op->kind == FNN_ACTIVATION && fnn_activation_elementwise(op->activation);
+}
+
+/* The tensor an activation's derivative is a function of. */
+static int32_t derivative_of(const fnn_op *op) {
+    return fnn_activation_in_place(op->activation) ? op->output : op->input;
 }
 
 void FNN_TYPED(bind_params)(plan_type *plan, const real *params) {
@@ -43,6 +48,16 @@ void FNN_TYPED(gather)(const plan_type *plan, real *set, ptrdiff_t row, ptrdiff_
     }
 }
 
+/* An activation right behind a product: applied to each tile, in place or into its own buffer. */
+static epilogue_type forward_epilogue(const plan_type *plan, const fnn_op *op, real *set, ptrdiff_t row) {
+    epilogue_type epilogue = {.f = plan->kernels->activation_forward[op->activation], .parameter = (real)op->parameter};
+    if (op->output != op->input) {
+        epilogue.out = value(plan, set, op->output, row);
+        epilogue.ldout = plan->stride[op->output];
+    }
+    return epilogue;
+}
+
 void FNN_TYPED(forward_rows)(const plan_type *plan, int32_t n_ops, real *set, ptrdiff_t row, ptrdiff_t rows) {
     const fnn_network *network = plan->network;
     for (int32_t i = 0; i < n_ops; i++) {
@@ -53,10 +68,11 @@ void FNN_TYPED(forward_rows)(const plan_type *plan, int32_t n_ops, real *set, pt
         if (op->kind == FNN_DENSE) {
             epilogue_type epilogue = {0};
             if (i + 1 < n_ops && network->ops[i + 1].input == op->output && is_fusible(network, i + 1))
-                epilogue.f = plan->kernels->activation_forward[network->ops[++i].activation];
+                epilogue = forward_epilogue(plan, &network->ops[++i], set, row);
             FNN_TYPED(dense_forward)(plan, (int32_t)(op - network->ops), rows, x, ldx, y, ldy, &epilogue);
         } else {
-            plan->kernels->activation_forward[op->activation](rows, network->widths[op->output], x, ldx, y, ldy);
+            plan->kernels->activation_forward[op->activation](rows, network->widths[op->output], x, ldx, y, ldy,
+                                                              (real)op->parameter);
         }
     }
 }
@@ -64,9 +80,9 @@ void FNN_TYPED(forward_rows)(const plan_type *plan, int32_t n_ops, real *set, pt
 /* dinput of an activation, in place: with the derivative a function of the output, or of the input. */
 static void activation_backward(const plan_type *plan, const fnn_op *op, real *set, ptrdiff_t row, ptrdiff_t rows) {
     const ptrdiff_t n = plan->network->widths[op->output];
-    const int32_t seen = fnn_activation_in_place(op->activation) ? op->output : op->input;
+    const int32_t seen = derivative_of(op);
     real *dy = gradient(plan, set, op->output, row);
-    if (op->input != op->output) {
+    if (plan->grad_at[op->input] != plan->grad_at[op->output]) {
         real *dx = gradient(plan, set, op->input, row);
         const ptrdiff_t ld = plan->stride[op->output];
         for (ptrdiff_t i = 0; i < rows; i++)
@@ -74,7 +90,7 @@ static void activation_backward(const plan_type *plan, const fnn_op *op, real *s
         dy = dx;
     }
     plan->kernels->activation_backward[op->activation](rows, n, value(plan, set, seen, row), plan->stride[seen], dy,
-                                                       plan->stride[op->input]);
+                                                       plan->stride[op->input], (real)op->parameter);
 }
 
 void FNN_TYPED(backward_rows)(const plan_type *plan, int32_t n_ops, int want_dx, real *set, ptrdiff_t row,
@@ -87,10 +103,13 @@ void FNN_TYPED(backward_rows)(const plan_type *plan, int32_t n_ops, int want_dx,
             /* The derivative of the activation before it is applied to each tile of dx while that is near. */
             epilogue_type epilogue = {0};
             const fnn_op *before = i > 0 ? &network->ops[i - 1] : NULL;
-            if (before && before->output == op->input && is_fusible(network, i - 1)) {
+            if (before && before->output == op->input && is_fusible(network, i - 1) &&
+                plan->grad_at[before->input] == plan->grad_at[before->output]) {
+                const int32_t seen = derivative_of(before);
                 epilogue.f = plan->kernels->activation_backward[before->activation];
-                epilogue.in = value(plan, set, op->input, row);
-                epilogue.ldin = plan->stride[op->input];
+                epilogue.parameter = (real)before->parameter;
+                epilogue.in = value(plan, set, seen, row);
+                epilogue.ldin = plan->stride[seen];
                 i--;
             }
             FNN_TYPED(dense_backward_input)(plan, (int32_t)(op - network->ops), rows,

@@ -91,6 +91,17 @@ static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_f
     return batch / chunks + (batch % chunks != 0);
 }
 
+/* The input of an activation that nothing else reads has its gradient where the output has: it is made in place. */
+static void share_gradients(const fnn_network *network, ptrdiff_t *grad_at) {
+    for (int32_t i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        int readers = 0;
+        for (int32_t j = 0; j < network->n_ops; j++) readers += network->ops[j].input == op->input;
+        if (op->kind == FNN_ACTIVATION && op->input != 0 && op->input != op->output && readers == 1)
+            grad_at[op->input] = grad_at[op->output];
+    }
+}
+
 size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *network, int use, ptrdiff_t batch,
                                int threads, void *memory) {
     const FNN_TYPED(fnn_kernels) *kernels = FNN_TYPED(fnn_kernels_in_use)();
@@ -158,6 +169,7 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
         set += rows * stride * (has_grad ? 2 : 1);
         if (set > SIZE_MAX / 16) at.overflow = 1;
     }
+    if (plan->stride) share_gradients(network, plan->grad_at);
     plan->set_size = (ptrdiff_t)set;
     plan->sets = take(&at, set * sizeof(real), (size_t)sets);
 

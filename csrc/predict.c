@@ -46,7 +46,8 @@ static void predict_block(const predict_call *call, ptrdiff_t block, int thread)
     if (call->n_ops < network->n_ops) {
         const fnn_op *folded = &network->ops[call->n_ops];
         plan->kernels->activation_forward[folded->activation](rows, n, set + plan->value_at[folded->input],
-                                                              plan->stride[folded->input], y, stride);
+                                                              plan->stride[folded->input], y, stride,
+                                                              (real)folded->parameter);
     }
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < n; j++) ((real *)p->outputs)[(first + i) * n + j] = y[i * stride + j];

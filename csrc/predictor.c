@@ -23,6 +23,7 @@ typedef struct {
     ptrdiff_t k, n, panel_stride;
     const real *weight, *bias;
     FNN_TYPED(fnn_map) activation; /* NULL: a dense layer */
+    real parameter;                /* of the activation */
     ptrdiff_t from, to;            /* places in the scratch, or CALLERS_X, CALLERS_Y */
 } row_step;
 
@@ -95,6 +96,7 @@ static void build_steps(predictor_type *p) {
             p->work += step->k * step->n;
         } else {
             step->activation = p->plan.kernels->activation_forward[op->activation];
+            step->parameter = (real)op->parameter;
         }
     }
 }
@@ -145,7 +147,7 @@ static void one_row(const predictor_type *p, const real *x, real *y, real *scrat
         real *to = step->to == CALLERS_Y ? y : scratch + step->to;
         const real *from = step->from == CALLERS_X ? x : step->from == CALLERS_Y ? y : scratch + step->from;
         if (step->activation)
-            step->activation(1, step->n, from, step->n, to, step->n);
+            step->activation(1, step->n, from, step->n, to, step->n, step->parameter);
         else if (step->n <= FNN_THIN)
             kernels->matmul_thin(1, step->n, step->k, from, step->k, step->weight,
                                  (step->k + FNN_CHAINS - 1) / FNN_CHAINS * FNN_CHAINS, step->bias, to, step->n);

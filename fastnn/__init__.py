@@ -12,8 +12,16 @@
 The public names are those below; everything else in the package is its own business.
 """
 
-from ._core import Predictor
-from .activations import ActivationFunction, activations
+try:
+    from ._core import Predictor
+except ModuleNotFoundError as error:
+    if error.name != "fastnn._core":
+        raise
+    raise ImportError(
+        f"fastnn is not built in {__path__[0]}: `pip install -e .` builds it there; to use an installed fastnn, call "
+        "Python from another folder"
+    ) from None
+from .activations import ELU, ActivationFunction, LeakyReLU, activations
 from .callbacks import Callback
 from .errors import DivergenceError
 from .files import load
@@ -21,7 +29,7 @@ from .gradient_check import check_gradients
 from .history import History
 from .initializers import Initializer, initializers
 from .layers import Activation, Dense, Layer
-from .losses import LossFunction, losses
+from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .model import Sequential
 from .optimizers import SGD, Adam, Optimizer, optimizers
 from .runtime import get_num_threads, set_num_threads, show_config
@@ -29,19 +37,25 @@ from .runtime import get_num_threads, set_num_threads, show_config
 __version__ = "0.1.0"
 
 __all__ = [
+    "ELU",
     "SGD",
     "Activation",
     "ActivationFunction",
     "Adam",
     "Callback",
+    "CrossEntropy",
     "Dense",
     "DivergenceError",
+    "Focal",
     "History",
+    "Huber",
     "Initializer",
     "Layer",
+    "LeakyReLU",
     "LossFunction",
     "Optimizer",
     "Predictor",
+    "Quantile",
     "Sequential",
     "__version__",
     "activations",

@@ -25,6 +25,7 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fnn_op:
         int32_t kind, input, output, activation, weight, bias
+        double parameter
 
     ctypedef struct fnn_segment:
         ptrdiff_t offset, rows, columns
@@ -49,7 +50,8 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fnn_objective:
         int32_t loss, joined
-        double parameters[4]
+        const double *parameters
+        ptrdiff_t n_parameters
 
     ctypedef struct fnn_optimizer:
         int32_t kind

@@ -29,8 +29,8 @@ STREAM_INITIAL: int
 STREAM_SPLIT: int
 
 _Array = NDArray[Any]
-_Objective = tuple[int, bool, tuple[float, ...]]
-_Operation = tuple[int, int, int, int, int, int]
+_Objective = tuple[int, bool, tuple[float, ...], int]
+_Operation = tuple[int, int, int, int, int, int, float]
 _Segment = tuple[int, int, int, float, float, float, int, int]
 
 def readable(x: object) -> bool: ...
@@ -90,7 +90,7 @@ class Training:
         self, epoch: int, first_step: int, n_steps: int, learning_rate: float, poll: bool = True
     ) -> tuple[int, int, int, float, float]: ...
     def release(self) -> None: ...
-    def prepare_steps(self, label_buffer: NDArray[np.int32] | None, checks_range: bool) -> None: ...
+    def prepare_steps(self, label_buffer: NDArray[np.int32] | None, bounds: tuple[float, float] | None) -> None: ...
     def step(self, x: object, y: object, weights: object, learning_rate: float) -> tuple[int, float] | None: ...
 
 def forward(

@@ -19,7 +19,7 @@ from . import _core
 from .arguments import whole_number
 from .graph import build
 from .layers import layer_from_config
-from .losses import losses
+from .losses import loss_from_config
 from .optimizers import optimizers
 from .parameters import Parameters
 
@@ -56,7 +56,7 @@ def _unsigned(net: Sequential, parameters: Parameters) -> bytes:
         "dtype": net.dtype.name,
         "seed": net.seed,
         "epochs_done": net._epochs_done,
-        "loss": net._loss,
+        "loss": None if net._loss is None else net._loss.config(),
     }
     tensors: dict[str, Any] = {"params": parameters.params}
     state, optimizer = net._state, net.optimizer
@@ -112,7 +112,7 @@ def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
     parameters.params[...] = tensors["params"]
     net._adopt_parameters(parameters)
     net._epochs_done = whole_number(config["epochs_done"], "epochs_done", least=0)
-    net._loss = None if config["loss"] is None else losses[config["loss"]].name
+    net._loss = None if config["loss"] is None else loss_from_config(config["loss"])
     if "optimizer" in config:
         arguments = dict(config["optimizer"])
         kind, step = arguments.pop("kind"), whole_number(arguments.pop("step"), "step", least=0)

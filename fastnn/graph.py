@@ -15,6 +15,7 @@ import numpy as np
 
 from . import _core
 from .activations import ActivationFunction, activations
+from .activations import activation as spelled_activation
 from .initializers import Initializer
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Graph:
 
     inputs: int
     widths: list[int] = field(default_factory=list)
-    operations: list[tuple[int, int, int, int, int, int]] = field(default_factory=list)
+    operations: list[tuple[int, int, int, int, int, int, float]] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     at: int = 0
     multiply_adds: int = 0  # of one row, forward
@@ -78,7 +79,7 @@ class Graph:
         """output = input . weight + bias, into a new buffer."""
         segment = self.segments[weight]
         self.widths.append(segment.columns)
-        self.operations.append((_core.DENSE, self.at, len(self.widths) - 1, -1, weight, bias))
+        self.operations.append((_core.DENSE, self.at, len(self.widths) - 1, -1, weight, bias, 0.0))
         self.at = len(self.widths) - 1
         self.multiply_adds += segment.size
         self.last_activation = "linear"
@@ -94,7 +95,7 @@ class Graph:
         if not (after_dense and _core.activation_in_place(index)):
             self.widths.append(self.width)
             to = len(self.widths) - 1
-        self.operations.append((_core.ACTIVATION, self.at, to, index, -1, -1))
+        self.operations.append((_core.ACTIVATION, self.at, to, index, -1, -1, function.parameter or 0.0))
         self.at = to
         self.last_activation = function.name
 
@@ -124,5 +125,5 @@ def known_activation(activation: object) -> ActivationFunction:
     if isinstance(activation, ActivationFunction):
         return activation
     if isinstance(activation, str):
-        return activations[activation]
+        return spelled_activation(activation)
     raise TypeError(f"activation must be a name or a row of fastnn.activations, not {type(activation).__name__}")

@@ -95,6 +95,16 @@ def he_uniform(u: NDArray[np.float64], inputs: int, units: int) -> NDArray[np.fl
     return u * math.sqrt(6.0 / inputs)
 
 
+@_row("uniform in +-sqrt(3 / inputs)")
+def lecun_uniform(u: NDArray[np.float64], inputs: int, units: int) -> NDArray[np.float64]:
+    """Variance 1 / inputs, for activations that keep variance by themselves, as selu (LeCun et al. 1998).
+
+    >>> bool(abs(initializers["lecun_uniform"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 1)
+    True
+    """
+    return u * math.sqrt(3.0 / inputs)
+
+
 @_row("0")
 def zeros(u: NDArray[np.float64], inputs: int, units: int) -> NDArray[np.float64]:
     """All zero: for biases. As weights of a hidden layer it keeps all units alike for ever.

@@ -8,6 +8,7 @@ on as they are, whatever their dtype and strides; anything else is converted onc
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from .losses import Objective
 
 ROWS_AT_A_TIME = 65536
 ELEMENTS_AT_A_TIME = 1 << 24  # some 10 ms
+BOUNDS = {"unit": (0.0, 1.0), "classes": (0.0, 1.0), "labels": (0.0, 1.0), "counts": (0.0, sys.float_info.max)}
+"""Between what the values of y lie, by the kind of targets."""
 
 
 @dataclass(frozen=True)
@@ -129,29 +132,33 @@ def check_finite(array: NDArray[Any], dtype: np.dtype, argument: str) -> None:
 def targets(y: object, rows: int, objective: Objective, outputs: int, dtype: np.dtype, argument: str = "y") -> Targets:
     """y for a loss: labels or values, as many rows as X, never broadcast."""
     array = numbers(y, argument)
-    loss = objective.loss
+    loss, kind, columns = objective.loss.name, objective.targets, objective.columns
     if array.ndim not in (1, 2):
-        raise ValueError(f"{argument} has shape {array.shape}, but ({rows},) or ({rows}, {outputs}) is needed")
+        raise ValueError(f"{argument} has shape {array.shape}, but ({rows},) or ({rows}, {columns}) is needed")
     if array.shape[0] != rows:
         raise ValueError(f"{argument} has shape {array.shape}, but {_x_beside(argument)} has {count(rows, 'row')}")
     found = array.shape
-    is_column = array.ndim == 1 or array.shape[1] == 1
-    if loss.targets == "classes" and is_column:
+    of_classes = kind in ("classes", "labels")
+    if of_classes and (array.ndim == 1 or array.shape[1] == 1):
         check_finite(array, np.dtype(np.float64), argument)
         return Targets(_labels(array.reshape(-1), outputs, argument), None)
     if array.ndim == 1:
         array = array.reshape(-1, 1)
-    if array.shape[1] != outputs:
-        labels = f"({rows},) with class labels, or " if loss.targets == "classes" else ""
+    if array.shape[1] != columns:
+        labels = f"({rows},) with class labels, or " if of_classes else ""
         raise ValueError(
-            f"{argument} has shape {found}, but loss {loss.name!r} with {count(outputs, 'output')} needs "
-            f"{labels}({rows}, {outputs})"
+            f"{argument} has shape {found}, but loss {loss!r} with {count(outputs, 'output')} needs "
+            f"{labels}({rows}, {columns})"
         )
     check_finite(array, dtype, argument)
-    if loss.targets in ("unit", "classes"):
-        _check_unit(array, loss.name, argument)
-    if loss.targets == "classes":
+    if kind in BOUNDS:
+        _check_bounds(array, BOUNDS[kind], loss, argument)
+    if kind == "signs":
+        _check_signs(array, loss, argument)
+    if of_classes:
         _check_sums(array, argument)
+    if kind == "labels":
+        return Targets(_labels_of_rows(array, loss, argument), None)
     return Targets(None, array)
 
 
@@ -169,13 +176,47 @@ def _labels(array: NDArray[Any], classes: int, argument: str) -> NDArray[np.int3
     return labels
 
 
-def _check_unit(array: NDArray[Any], loss: str, argument: str) -> None:
-    index = _core.first_outside(array, 0.0, 1.0)
+def _labels_of_rows(array: NDArray[Any], loss: str, argument: str) -> NDArray[np.int32]:
+    """Where the 1 of each row is."""
+    labels: NDArray[np.int32] = allocate(array.shape[0], np.int32)
+    for start in range(0, array.shape[0], ROWS_AT_A_TIME):
+        piece = array[start : start + ROWS_AT_A_TIME]
+        wrong = np.flatnonzero(((piece != 0) & (piece != 1)).any(axis=1))
+        if wrong.size:
+            raise ValueError(
+                f"{argument} has probabilities in row {start + wrong[0]}: loss {loss!r} needs class labels, or rows "
+                "with a single 1"
+            )
+        labels[start : start + len(piece)] = piece.argmax(axis=1)
+    return labels
+
+
+def _check_bounds(array: NDArray[Any], bounds: tuple[float, float], loss: str, argument: str) -> None:
+    index = _core.first_outside(array, *bounds)
     if index >= 0:
         row, column = divmod(index, array.shape[1])
+        needed = "in 0..1" if bounds[1] == 1 else "that are not negative"
         raise ValueError(
-            f"{argument} is {array[row, column]} in row {row}, column {column}: loss {loss!r} needs numbers in 0..1"
+            f"{argument} is {array[row, column]} in row {row}, column {column}: loss {loss!r} needs numbers {needed}"
         )
+
+
+def _check_signs(array: NDArray[Any], loss: str, argument: str) -> None:
+    """1 for yes; for no either 0 or -1, and not both."""
+    no = None
+    for start in range(0, array.shape[0], ROWS_AT_A_TIME):
+        piece = array[start : start + ROWS_AT_A_TIME]
+        others = np.argwhere(piece != 1)
+        values = piece[piece != 1]
+        if no is None and values.size and values[0] in (0, -1):
+            no = values[0]
+        wrong = np.flatnonzero(values != no) if no is not None else np.arange(values.size)
+        if wrong.size:
+            row, column = others[wrong[0]]
+            raise ValueError(
+                f"{argument} is {piece[row, column]} in row {start + row}, column {column}: loss {loss!r} needs 1 for "
+                "yes and, everywhere alike, 0 or -1 for no"
+            )
 
 
 def _check_sums(array: NDArray[Any], argument: str) -> None:
@@ -251,8 +292,10 @@ def class_labels(y: Targets, objective: Objective, outputs: int) -> tuple[NDArra
     """The class of each row, and how many classes there are; None where rows have no single class."""
     if y.labels is not None:
         return y.labels, outputs
-    if objective.loss.targets == "classes":
+    if objective.targets == "classes":
         return y.y.argmax(axis=1), outputs
-    if objective.loss.targets == "unit" and outputs == 1:
+    if objective.targets == "signs" and outputs == 1:
+        return (y.y[:, 0] > 0).astype(np.int64), 2
+    if objective.targets == "unit" and outputs == 1:
         return (y.y[:, 0] > 0.5).astype(np.int64), 2
     return None, 0

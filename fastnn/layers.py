@@ -181,7 +181,7 @@ class Dense(Layer):
     def config(self) -> dict[str, Any]:
         return {
             "units": self.units,
-            "activation": self.activation.name,
+            "activation": self.activation.spelled,
             "use_bias": self.use_bias,
             "initializer": self.initializer,
             **super().config(),
@@ -230,7 +230,7 @@ class Activation(Layer):
         graph.activation(self.activation)
 
     def config(self) -> dict[str, Any]:
-        return {"activation": self.activation.name, **super().config()}
+        return {"activation": self.activation.spelled, **super().config()}
 
 
 LAYERS: dict[str, type[Layer]] = {"Dense": Dense, "Activation": Activation}

@@ -3,12 +3,14 @@
 
 A loss is a number per row, smaller when the output is nearer to y; training minimizes the mean of these over the rows,
 weighted if there are sample weights. The code that runs is in ``csrc/kernels/losses.h``. To add one: a row there, and
-here a function of (y, z), in float64, with a docstring that has a running example.
+here a function of (y, z), in float64, with a docstring that has a running example; a loss with parameters is a class
+as well, whose objects check and carry them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,11 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from .arguments import number
 from .registry import Registry
 
 Rows = NDArray[np.float64]
-Formula = Callable[[Rows, Rows], Any]
-Targets = Literal["values", "unit", "classes"]
+Formula = Callable[..., Any]
+Targets = Literal["values", "unit", "counts", "signs", "classes", "labels"]
 
 
 class LossFunction:
@@ -32,10 +35,15 @@ class LossFunction:
         What it is called in ``fit``.
     formula, gradient : str
         The loss of a row, and its derivative with respect to z_j; n is the number of outputs.
-    joins : str or None
-        The activation of the last layer that is computed together with this loss; z are the logits before it.
-    targets : {"values", "unit", "classes"}
-        What y holds: any numbers; numbers in 0..1; class numbers or rows of probabilities.
+    parameters : dict
+        By name; those of the object in ``fastnn.losses`` are the defaults.
+    joins : tuple of str
+        The activations of the last layer that are computed together with this loss; z are the logits before them.
+    linear : bool
+        A last layer that is not among these must be linear.
+    targets : {"values", "unit", "counts", "signs", "classes", "labels"}
+        What y holds: any numbers; numbers in 0..1; numbers from 0 on; 1 for yes and 0 or -1 for no; class numbers or
+        rows of probabilities; class numbers alone.
 
     Examples
     --------
@@ -44,42 +52,105 @@ class LossFunction:
     array([2.])
     """
 
-    def __init__(self, function: Formula, formula: str, gradient: str, joins: str | None, targets: Targets) -> None:
+    def __init__(
+        self,
+        function: Formula,
+        formula: str,
+        gradient: str,
+        joins: tuple[str, ...] = (),
+        targets: Targets = "values",
+        linear: bool = False,
+        **parameters: Any,
+    ) -> None:
         self.name = function.__name__
         self.formula = formula
         self.gradient = gradient
         self.joins = joins
+        self.linear = linear or bool(joins)
         self.targets: Targets = targets
-        self.__doc__ = function.__doc__
+        self._parameters = parameters
         self._function = function
+        if type(self) is LossFunction:
+            self.__doc__ = function.__doc__
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self._parameters)
+
+    @property
+    def core(self) -> tuple[float, ...]:
+        """The parameters as C reads them: one, or one for each output."""
+        return tuple(self._parameters.values())
+
+    def columns(self, outputs: int) -> int:
+        """How many columns y has for so many outputs; ValueError if there can be none."""
+        return outputs
 
     def __call__(self, y: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
-        rows: NDArray[np.float64] = self._function(np.asarray(y, np.float64), np.asarray(z, np.float64))
+        y, z = np.asarray(y, np.float64), np.asarray(z, np.float64)
+        rows: NDArray[np.float64] = self._function(y, z, **self._parameters)
         return rows
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LossFunction):
+            return NotImplemented
+        return self.name == other.name and self._parameters == other._parameters
+
+    def __hash__(self) -> int:
+        return hash((self.name, *self._parameters.items()))
+
+    def __str__(self) -> str:
+        """Its name, and the parameters if they are not the usual ones."""
+        return self.name if self == losses[self.name] else repr(self)
+
     def __repr__(self) -> str:
-        return f"<loss {self.name}: {self.formula}>"
+        if not self._parameters:
+            return f"<loss {self.name}: {self.formula}>"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._parameters.items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _named, (self.name,)
+        return loss_from_config, (self.config(),)
+
+    def config(self) -> str | dict[str, Any]:
+        """What a file says of it: the name, or the name and parameters that are not the usual ones."""
+        return self.name if self == losses[self.name] else {"kind": self.name, **self._parameters}
 
 
 losses: Registry[LossFunction] = Registry("loss")
 
 
-def _named(name: str) -> LossFunction:
-    return losses[name]
+def loss_from_config(config: object) -> LossFunction:
+    """The loss of ``LossFunction.config()``."""
+    if not isinstance(config, dict):
+        return losses[config]  # type: ignore[index]
+    parameters = dict(config)
+    row = losses[parameters.pop("kind")]
+    if parameters.keys() != row.parameters.keys():
+        raise ValueError(f"loss {row.name!r} has no such parameters: {', '.join(map(str, parameters))}")
+    return type(row)(**parameters) if parameters else row
 
 
-def _row(formula: str, gradient: str, joins: str | None, targets: Targets) -> Callable[[Formula], Formula]:
+def _row(
+    formula: str, gradient: str, joins: tuple[str, ...] = (), targets: Targets = "values", linear: bool = False
+) -> Callable[[Formula], Formula]:
     def enter(function: Formula) -> Formula:
-        losses.add(function.__name__, LossFunction(function, formula, gradient, joins, targets))
+        losses.add(function.__name__, LossFunction(function, formula, gradient, joins, targets, linear))
         return function
 
     return enter
 
 
-@_row("1/n sum_j (z_j - y_j)^2", "2/n (z_j - y_j)", joins=None, targets="values")
+def _in_range(value: object, argument: str, least: float, most: float, but: str = "") -> float:
+    found = number(value, argument)
+    if not least <= found <= most:
+        raise ValueError(f"{argument} must be in {least:g}..{most:g}{but}, not {value}")
+    return found
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@_row("1/n sum_j (z_j - y_j)^2", "2/n (z_j - y_j)")
 def mse(y: Rows, z: Rows) -> Any:
     """Mean squared error: the mean over the outputs, not their sum, so it does not grow with their number.
 
@@ -89,19 +160,188 @@ def mse(y: Rows, z: Rows) -> Any:
     return ((z - y) ** 2).mean(axis=-1)
 
 
-@_row("-sum_j y_j log softmax(z)_j", "softmax(z)_j sum_i y_i - y_j", joins="softmax", targets="classes")
-def cross_entropy(y: Rows, z: Rows) -> Any:
-    """Cross-entropy of classes: how surprised the network is by the right one. z are logits, y rows of probabilities.
+@_row("1/n sum_j |z_j - y_j|", "1/n sign(z_j - y_j)")
+def mae(y: Rows, z: Rows) -> Any:
+    """Mean absolute error: learns the median, and an outlier pulls no harder than any other row.
 
-    >>> losses["cross_entropy"]([[1.0, 0.0]], [[5.0, 5.0]]).round(4)
-    array([0.6931])
+    >>> losses["mae"]([[0.0, 0.0]], [[1.0, -3.0]])
+    array([2.])
     """
-    shifted = z - z.max(axis=-1, keepdims=True)
-    log_softmax = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return -(y * log_softmax).sum(axis=-1)
+    return np.abs(z - y).mean(axis=-1)
 
 
-@_row("1/n sum_j max(z_j, 0) - y_j z_j + log(1 + exp(-|z_j|))", "1/n (sigmoid(z_j) - y_j)", "sigmoid", "unit")
+def huber(y: Rows, z: Rows, delta: float) -> Any:
+    size = np.abs(z - y)
+    return np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta)).mean(axis=-1)
+
+
+class Huber(LossFunction):
+    """Huber loss, "huber": squared near y, absolute beyond delta, so that outliers do not rule (Huber 1964).
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        Errors above it count linearly; in the units of y.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.Huber(delta=1.0)([[0.0], [0.0]], [[0.5], [3.0]])
+    array([0.125, 2.5  ])
+    """
+
+    def __init__(self, delta: float = 1.0) -> None:
+        super().__init__(
+            huber,
+            "1/n sum_j e_j^2 / 2 where |e_j| <= delta, else delta (|e_j| - delta / 2);  e = z - y",
+            "1/n min(delta, max(-delta, z_j - y_j))",
+            delta=_in_range(delta, "delta", 1e-30, 1e30),
+        )
+
+
+losses.add("huber", Huber())
+
+
+@_row("1/n sum_j log cosh(z_j - y_j)", "1/n tanh(z_j - y_j)")
+def log_cosh(y: Rows, z: Rows) -> Any:
+    """Logarithm of the hyperbolic cosine: half the square of small errors, the absolute value of large ones, smooth.
+
+    >>> losses["log_cosh"]([[0.0]], [[1.0]]).round(4)
+    array([0.4338])
+    """
+    size = np.abs(z - y)
+    small = np.log1p(2 * np.sinh(np.minimum(size, 1.0) / 2) ** 2)  # cosh e = 1 + 2 sinh^2(e / 2)
+    return np.where(size < 1, small, size - math.log(2) + np.log1p(np.exp(-2 * size))).mean(axis=-1)
+
+
+def quantile(y: Rows, z: Rows, quantiles: float | tuple[float, ...]) -> Any:
+    q = np.asarray(quantiles)
+    return np.maximum(q * (y - z), (q - 1) * (y - z)).mean(axis=-1)
+
+
+class Quantile(LossFunction):
+    """Quantile or pinball loss, "quantile": learns the value below which a share of the targets lies.
+
+    After Koenker and Bassett (1978). With 0.5 it is half the mean absolute error.
+
+    Parameters
+    ----------
+    quantiles : float or list of float, default 0.5
+        Between 0 and 1. A list means one output for each, all for the same y: (rows,) or (rows, 1).
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn as fn
+    >>> fn.Quantile(0.9)([[1.0], [0.0]], [[0.0], [1.0]])
+    array([0.9, 0.1])
+    >>> X = np.random.default_rng(0).normal(size=(1000, 1))
+    >>> net = fn.Sequential([fn.Dense(3)], seed=0)
+    >>> history = net.fit(X, X[:, 0], loss=fn.Quantile([0.05, 0.5, 0.95]), epochs=1, verbose=0)
+    """
+
+    def __init__(self, quantiles: Any = 0.5) -> None:
+        if isinstance(quantiles, Iterable) and not isinstance(quantiles, (str, bytes)):
+            checked: Any = tuple(self._checked(q, f"quantiles[{i}]") for i, q in enumerate(quantiles))
+            if not checked:
+                raise ValueError("quantiles is empty")
+        else:
+            checked = self._checked(quantiles, "quantiles")
+        super().__init__(
+            quantile,
+            "1/n sum_j q_j (y_j - z_j) where y_j > z_j, else (1 - q_j) (z_j - y_j)",
+            "1/n -q_j where y_j > z_j, else 1 - q_j",
+            quantiles=checked,
+        )
+
+    @staticmethod
+    def _checked(q: object, argument: str) -> float:
+        found = number(q, argument)
+        if not 0 < found < 1:
+            raise ValueError(f"{argument} must be between 0 and 1, not {q}")
+        return found
+
+    @property
+    def core(self) -> tuple[float, ...]:
+        quantiles = self._parameters["quantiles"]
+        return quantiles if isinstance(quantiles, tuple) else (quantiles,)
+
+    def columns(self, outputs: int) -> int:
+        if not isinstance(self._parameters["quantiles"], tuple):
+            return outputs
+        if len(self.core) != outputs:
+            raise ValueError(
+                f"{self!r} needs as many outputs as quantiles, {len(self.core)}; the last layer has {outputs}"
+            )
+        return 1
+
+
+losses.add("quantile", Quantile())
+
+
+@_row("1/n sum_j exp(z_j) - y_j z_j", "1/n (exp(z_j) - y_j)", targets="counts", linear=True)
+def poisson(y: Rows, z: Rows) -> Any:
+    """Poisson regression: y counts events, and z is the logarithm of their expected number.
+
+    >>> losses["poisson"]([[3.0]], [[0.0]])
+    array([1.])
+    """
+    return (np.exp(z) - y * z).mean(axis=-1)
+
+
+def gaussian_nll(y: Rows, z: Rows) -> Any:
+    error, log_variance = y - z[..., 0::2], z[..., 1::2]
+    return (0.5 * (log_variance + error**2 * np.exp(-log_variance))).mean(axis=-1)
+
+
+class GaussianNLL(LossFunction):
+    """Normal distribution of each target, "gaussian_nll": outputs are pairs of its mean and logarithm of its variance.
+
+    The negative logarithm of the likelihood without its constant (Nix and Weigend 1994). The last layer has two outputs
+    for each column of y: mean, log variance, mean, log variance ...
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.losses["gaussian_nll"]([[1.0]], [[3.0, 0.0]])
+    array([2.])
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            gaussian_nll,
+            "2/n sum_i (s_i + (y_i - m_i)^2 exp(-s_i)) / 2;  z = (m_1, s_1, m_2, s_2, ...)",
+            "2/n (m_i - y_i) exp(-s_i) and 1/n (1 - (y_i - m_i)^2 exp(-s_i))",
+            linear=True,
+        )
+
+    def columns(self, outputs: int) -> int:
+        if outputs % 2:
+            raise ValueError(
+                f"loss 'gaussian_nll' needs two outputs for each column of y, its mean and the logarithm of its "
+                f"variance; the last layer has {outputs}"
+            )
+        return outputs // 2
+
+
+losses.add("gaussian_nll", GaussianNLL())
+
+
+# ---- yes or no, and classes ------------------------------------------------------------------------------------------
+
+
+@_row("1/n sum_j max(0, 1 - t_j z_j);  t_j = 1 where y_j > 0, else -1", "1/n -t_j where t_j z_j < 1", (), "signs", True)
+def hinge(y: Rows, z: Rows) -> Any:
+    """Hinge loss, as of a support vector machine: nothing for outputs on the right side of 0 by 1 or more.
+
+    y is 1 for yes, and 0 or -1 for no.
+
+    >>> losses["hinge"]([[1.0], [0.0]], [[0.5], [0.5]])
+    array([0.5, 1.5])
+    """
+    return np.maximum(0.0, 1 - np.where(y > 0, 1.0, -1.0) * z).mean(axis=-1)
+
+
+@_row("1/n sum_j max(z_j, 0) - y_j z_j + log(1 + exp(-|z_j|))", "1/n (sigmoid(z_j) - y_j)", ("sigmoid",), "unit")
 def binary_cross_entropy(y: Rows, z: Rows) -> Any:
     """Cross-entropy of independent yes-or-no questions, one per output: the mean over them. z are logits.
 
@@ -110,6 +350,106 @@ def binary_cross_entropy(y: Rows, z: Rows) -> Any:
     """
     return (np.maximum(z, 0.0) - y * z + np.log1p(np.exp(-np.abs(z)))).mean(axis=-1)
 
+
+def _log_softmax(z: Rows) -> Rows:
+    shifted = z - z.max(axis=-1, keepdims=True)
+    logarithms: Rows = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return logarithms
+
+
+def cross_entropy(y: Rows, z: Rows, label_smoothing: float) -> Any:
+    smooth = (1 - label_smoothing) * y + label_smoothing / z.shape[-1]
+    return -(smooth * _log_softmax(z)).sum(axis=-1)
+
+
+class CrossEntropy(LossFunction):
+    """Cross-entropy of classes, "cross_entropy": how surprised the network is by the right one. z are logits.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0.0
+        This share of the certainty, less than 1, is spread evenly over all classes: nothing is driven to extremes.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.losses["cross_entropy"]([[1.0, 0.0]], [[5.0, 5.0]]).round(4)
+    array([0.6931])
+    >>> fn.CrossEntropy(label_smoothing=0.1)([[1.0, 0.0]], [[8.0, 0.0]]).round(4)
+    array([0.4003])
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        smoothing = number(label_smoothing, "label_smoothing")
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"label_smoothing must be at least 0 and less than 1, not {label_smoothing}")
+        super().__init__(
+            cross_entropy,
+            "-sum_j t_j log softmax(z)_j;  t = (1 - s) y + s/n with label smoothing s",
+            "softmax(z)_j sum_i t_i - t_j",
+            ("softmax",),
+            "classes",
+            label_smoothing=smoothing,
+        )
+
+
+losses.add("cross_entropy", CrossEntropy())
+
+
+def _softplus(z: Rows) -> Rows:
+    logarithms: Rows = np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
+    return logarithms
+
+
+def focal(y: Rows, z: Rows, gamma: float) -> Any:
+    log_p = _log_softmax(z)
+    return -(y * (-np.expm1(log_p)) ** gamma * log_p).sum(axis=-1)
+
+
+class Focal(LossFunction):
+    """Focal loss, "focal": cross-entropy that counts rows less the better they are predicted (Lin et al. 2017).
+
+    After softmax, or with several linear outputs, y are classes. After sigmoid, or with a single linear output, each
+    output is a question of its own, and y are rows of numbers in 0..1.
+
+    Parameters
+    ----------
+    gamma : float, default 2.0
+        How much less: the cross-entropy is multiplied by (1 - p)^gamma. 0, or at least 1.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.Focal(gamma=2)([[1.0, 0.0]], [[0.0, 0.0]]).round(4)
+    array([0.1733])
+    >>> fn.Focal(gamma=2).of_questions([[1.0, 0.0]], [[0.0, 0.0]]).round(4)
+    array([0.1733])
+    """
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        found = number(gamma, "gamma")
+        if not (found == 0 or 1 <= found <= 1000):
+            raise ValueError(f"gamma must be 0 or in 1..1000, not {gamma}")
+        super().__init__(
+            focal,
+            "-(1 - p)^gamma log p;  p = softmax(z)_t of the class t. By questions: 1/n sum_j y_j f(z_j) + (1 - y_j) "
+            "f(-z_j), with f of p = sigmoid(z)",
+            "((1 - p)^gamma - gamma p (1 - p)^(gamma - 1) log p) (softmax(z)_j - (j = t))",
+            ("softmax", "sigmoid"),
+            "labels",
+            gamma=found,
+        )
+
+    def of_questions(self, y: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
+        """The loss of every row when each output is a question of its own."""
+        y, z, gamma = np.asarray(y, np.float64), np.asarray(z, np.float64), self._parameters["gamma"]
+        yes, no = _softplus(-z), _softplus(z)  # -log p, -log (1 - p)
+        weight_yes, weight_no = (np.exp(-gamma * np.minimum(other, 1e4)) for other in (no, yes))
+        rows: NDArray[np.float64] = (y * weight_yes * yes + (1 - y) * weight_no * no).mean(axis=-1)
+        return rows
+
+
+losses.add("focal", Focal())
 
 losses.check(_core.loss_names())
 
@@ -121,16 +461,18 @@ class Objective:
     loss: LossFunction
     joined: bool
     logits: bool  # the outputs themselves are logits: the last layer is linear
+    targets: Targets  # what y holds
+    columns: int  # of y
 
     @property
-    def core(self) -> tuple[int, bool, tuple[float, ...]]:
-        """As ``_core`` takes it: number in C, joined, parameters."""
-        return _core.loss_names().index(self.loss.name), self.joined, ()
+    def core(self) -> tuple[int, bool, tuple[float, ...], int]:
+        """As ``_core`` takes it: number in C, joined, parameters, columns of y."""
+        return _core.loss_names().index(self.loss.name), self.joined, self.loss.core, self.columns
 
 
 def default_loss(last_activation: str) -> LossFunction:
     """What a network is trained with when nothing is said: the loss that belongs to its last activation."""
-    return next((loss for loss in losses.values() if loss.joins == last_activation), losses["mse"])
+    return next((loss for loss in losses.values() if last_activation in loss.joins), losses["mse"])
 
 
 def resolve_loss(loss: object, last_activation: str, outputs: int) -> Objective:
@@ -142,17 +484,27 @@ def resolve_loss(loss: object, last_activation: str, outputs: int) -> Objective:
     elif isinstance(loss, str):
         row = losses[loss]
     else:
-        raise TypeError(f"loss must be a name or a row of fastnn.losses, not {type(loss).__name__}")
-    if row.targets == "classes" and outputs < 2:
+        raise TypeError(
+            f"loss must be a name, a row of fastnn.losses or an object such as fn.Huber(0.5), not {type(loss).__name__}"
+        )
+    linear = last_activation == "linear"
+    targets = row.targets
+    if targets == "labels" and (last_activation == "sigmoid" or (linear and outputs == 1)):
+        targets = "unit"
+    if targets in ("classes", "labels") and outputs < 2:
         raise ValueError(
             f"loss {row.name!r} needs at least 2 outputs, one per class; the last layer has {outputs}. "
             "For yes or no use one output with 'sigmoid' and 'binary_cross_entropy'"
         )
-    if row.joins is None:
-        return Objective(row, joined=False, logits=False)
-    if last_activation not in (row.joins, "linear"):
+    if row.joins and not (linear or last_activation in row.joins):
+        needed = " or ".join(map(repr, row.joins))
         raise ValueError(
-            f"loss {row.name!r} needs a last layer with activation {row.joins!r}, or 'linear' for logits; "
+            f"loss {row.name!r} needs a last layer with activation {needed}, or 'linear' for logits; "
             f"this one has {last_activation!r}"
         )
-    return Objective(row, joined=last_activation == row.joins, logits=last_activation == "linear")
+    if row.linear and not (linear or row.joins):
+        raise ValueError(
+            f"loss {row.name!r} needs a last layer with activation 'linear'; this one has {last_activation!r}"
+        )
+    logits = linear and (bool(row.joins) or targets == "signs")
+    return Objective(row, last_activation in row.joins, logits, targets, row.columns(outputs))

@@ -25,7 +25,7 @@ from .errors import DivergenceError
 from .graph import Graph, build
 from .history import History
 from .layers import Layer
-from .losses import resolve_loss
+from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
 from .parameters import Parameters
@@ -120,7 +120,7 @@ class Sequential:
         self.threads_used = 0
         self._optimizer: Optimizer | None = None
         self._state: _core.OptimizerState | None = None
-        self._loss: str | None = None
+        self._loss: LossFunction | None = None
         self._epochs_done = 0  # over the network's life: the number of the next permutation
         self._parameters: Parameters | None = None
         self._step_plan: stepping.StepPlan | None = None
@@ -166,8 +166,8 @@ class Sequential:
             Of any real dtype and layout; read where it lies, never copied as a whole.
         y : array-like
             (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
-            probabilities.
-        loss : str or row of ``fastnn.losses``, optional
+            probabilities; for several quantiles (rows,), for "gaussian_nll" (rows, outputs / 2).
+        loss : str, row of ``fastnn.losses`` or object such as ``fn.Huber(0.5)``, optional
             Default by the last layer: softmax "cross_entropy", sigmoid "binary_cross_entropy", else "mse".
         optimizer : str or Optimizer, default "adam"
         epochs : int, default 10
@@ -392,7 +392,7 @@ class Sequential:
         ----------
         X, y, metrics, sample_weight, threads
             As in :meth:`fit`.
-        loss : str or row of ``fastnn.losses``, optional
+        loss : str, row of ``fastnn.losses`` or object such as ``fn.Huber(0.5)``, optional
             Default: the loss the network was trained with, else by the last layer.
 
         Returns
@@ -544,7 +544,7 @@ class Sequential:
         parameters: Parameters,
         state: _core.OptimizerState,
         optimizer: Optimizer,
-        loss: str,
+        loss: LossFunction,
         history: History | None = None,
     ) -> None:
         """From here on the network is changed: nothing that can fail comes before its end."""

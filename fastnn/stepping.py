@@ -45,9 +45,10 @@ class StepPlan:
         self.native = _core.Training(
             self.network, self.objective.core, self.state, parameters.params, parameters.grads, workspace, rows, team
         )
-        targets = self.objective.loss.targets
-        labels = allocate(rows, np.int32) if targets == "classes" else None
-        self.native.prepare_steps(labels, targets == "unit")
+        targets = self.objective.targets
+        labels = allocate(rows, np.int32) if targets in ("classes", "labels") else None
+        self.native.prepare_steps(labels, inputs.BOUNDS.get(targets))
+        self.direct = not self.heavy and targets != "signs"  # which are no interval
         self._hyper_changes = -1
 
     @staticmethod
@@ -85,7 +86,7 @@ def train_step(
     """See ``Sequential.train_step``; the network is the caller's alone meanwhile."""
     plan = net._step_plan
     known = plan is not None and plan.fits(net, loss, optimizer, threads)
-    if plan is not None and known and not plan.heavy:
+    if plan is not None and known and plan.direct:
         plan.set_hyper()
         rate = plan.optimizer.learning_rate
         result = plan.parameters.shared.write(plan.native.step, X, y, sample_weight, rate)
@@ -110,7 +111,7 @@ def _long_way(
     native, rate = plan.native, plan.optimizer.learning_rate
     snapshots = [allocate(plan.parameters.params.size, net.dtype) for _ in range(2)] if plan.heavy else ()
     native.bind(x, targets.labels, targets.values, weights, None, None, False, net.seed)
-    net._adopt(plan.parameters, plan.state, plan.optimizer, plan.objective.loss.name)
+    net._adopt(plan.parameters, plan.state, plan.optimizer, plan.objective.loss)
     net._step_plan = plan
     plan.set_hyper()
     try:

@@ -20,7 +20,7 @@ def summary(net: Sequential) -> str:
         activation = getattr(layer, "activation", None)
         learned = "?" if net._parameters is None else f"{layer.n_params:,}"
         note = "" if layer.trainable else " (frozen)"
-        rows.append((name, activation.name if activation is not None else "", width, learned + note))
+        rows.append((name, activation.spelled if activation is not None else "", width, learned + note))
     columns = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         f"{row[0]:<{columns[0]}}  {row[1]:<{columns[1]}}  {row[2]:>{columns[2]}}  {row[3]:>{columns[3]}}".rstrip()

@@ -146,7 +146,7 @@ class Fit:
         return allocate(self.rows, np.int64) if self.shuffle else None
 
     def _headline(self, loss_was_chosen: bool) -> str:
-        loss = self.objective.loss.name + (" (by the last layer)" if loss_was_chosen else "")
+        loss = str(self.objective.loss) + (" (by the last layer)" if loss_was_chosen else "")
         optimizer = f"{type(self.optimizer).__name__}, learning rate {self.optimizer.learning_rate:g}"
         return (
             f"loss {loss}; {optimizer}\n"
@@ -156,8 +156,8 @@ class Fit:
     def run(self) -> History:
         """Train; what is done is in ``net.history`` at any time."""
         net = self.net
-        history = History(self.objective.loss.name, repr(self.optimizer))
-        net._adopt(self.parameters, self.state, self.optimizer, self.objective.loss.name, history)
+        history = History(str(self.objective.loss), repr(self.optimizer))
+        net._adopt(self.parameters, self.state, self.optimizer, self.objective.loss, history)
         net.stop_training = False
         shared = self.parameters.shared
         try:

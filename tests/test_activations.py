@@ -26,9 +26,21 @@ def identity(n, *layers, dtype="float32"):
     return net
 
 
-def near(found, exact, dtype):
-    tolerance = (ROUNDINGS + found.shape[1]) * UNIT[dtype]
-    np.testing.assert_allclose(found, exact, rtol=tolerance, atol=tolerance * np.finfo(dtype).smallest_normal)
+# What a result's error is relative to, where that is not the result: the terms of a sum that may cancel, and, in the
+# tail of the normal distribution, what the rounding of z / sqrt(2) means for the oracle.
+SIZE = {
+    "gelu": lambda z, exact: np.abs(exact) * (1 + z * z),
+    "hard_sigmoid": lambda z, exact: np.ones_like(exact),
+    "hard_swish": lambda z, exact: np.abs(z),
+}
+
+
+def near(found, name, z, dtype):
+    """Within some units of the formula's value; below the smallest normal number everything counts as 0."""
+    z = np.asarray(z, np.float64)
+    exact = fn.activations[name](z)
+    size = SIZE.get(name, lambda z, exact: np.abs(exact))(z, exact) + np.finfo(dtype).smallest_normal / UNIT[dtype]
+    assert (np.abs(found - exact) <= (ROUNDINGS + found.shape[1]) * UNIT[dtype] * size).all()
 
 
 def away_from_0(z):
@@ -50,10 +62,9 @@ def test_formula(name, dtype, isa, rng):
     for n in SIZES:
         for rows in ROWS if n in (1, 17, 33) else (3,):
             z = rng.normal(scale=3, size=(rows, n)).astype(dtype)
-            exact = fn.activations[name](z)
-            near(identity(n, fn.Activation(name), dtype=dtype).predict(z), exact, dtype)
+            near(identity(n, fn.Activation(name), dtype=dtype).predict(z), name, z, dtype)
             behind = identity(n, fn.Activation("relu"), fn.Activation(name), dtype=dtype)
-            near(behind.predict(z), fn.activations[name](np.maximum(z, 0)), dtype)
+            near(behind.predict(z), name, np.maximum(z, 0), dtype)
 
 
 @pytest.mark.parametrize("dtype", UNIT)
@@ -73,7 +84,7 @@ def test_derivative(name, dtype, isa, rng):
 @pytest.mark.parametrize("name", reference.DERIVATIVES)
 def test_derivative_of_the_formula_by_differences(name, rng):
     z, da = away_from_0(rng.normal(size=(2, 5, 9)))
-    expected = reference.by_differences(fn.activations[name], z, da)
+    expected = reference.by_differences(fn.activations[name], z, da, reference.to_corner(name, z))
     np.testing.assert_allclose(reference.activation_gradient(name, z, da), expected, rtol=1e-7, atol=1e-9)
 
 
@@ -85,7 +96,9 @@ EXTREMES = [0, 1e-45, -1e-45, 1, -1, 88, -88, 104, -104, 1e8, -1e8, 3.4028235e38
 def test_extreme_sums_give_finite_values(name, dtype, isa):
     z = np.array([EXTREMES, EXTREMES[::-1], *([e] * len(EXTREMES) for e in EXTREMES)], dtype)
     found = identity(z.shape[1], fn.Activation(name), dtype=dtype).predict(z)
-    assert np.isfinite(found).all()
+    with np.errstate(over="ignore"):
+        held = np.abs(fn.activations[name](z)) <= np.finfo(dtype).max  # selu alone goes beyond the largest number
+    assert np.isfinite(found[held]).all() and (held.all() or name == "selu")
     if name in ("softmax", "sigmoid"):
         assert found.min() >= 0 and found.max() <= 1
     if name == "softmax":
@@ -93,7 +106,9 @@ def test_extreme_sums_give_finite_values(name, dtype, isa):
     # Denormals are zero, in and out.
     tiny = np.finfo(dtype).smallest_normal
     exact = fn.activations[name](np.where(np.abs(z) < tiny, 0, z))
-    np.testing.assert_allclose(found, exact, rtol=40 * UNIT[dtype], atol=tiny)
+    # A factor below the smallest normal number is 0, whatever it multiplies.
+    near_enough = np.abs(found - exact) <= 40 * UNIT[dtype] * np.abs(exact) + tiny * np.maximum(1, np.abs(z))
+    assert near_enough[held].all()
 
 
 @pytest.mark.parametrize("name", fn.activations)

@@ -234,26 +234,28 @@ FUZZ = """
             made = block[1:].view(made.dtype).reshape(made.shape) if dtype not in ("O", "U2") else made
         return made
 
-    training = _core.Training(network, (0, False, ()), state, net.params, net.grads, workspace(), 9, 2)
+    training = _core.Training(network, (0, False, (), 2), state, net.params, net.grads, workspace(), 9, 2)
     training.bind(np.ones((9, 4)), None, np.ones((9, 2)), None, None, None, False, 0)
     plain = [None, True, -1, 0, 1, 2, 3, 9, 2**31 - 1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64, -(2**63), 2**80,
              0.0, 1.0, -1e300, float("nan"), float("inf"), "", "adam", "sgd", "é", "x" * 1000, b"adam",
-             (), (0, False, ()), (1, True, (1.0,)),
-             (9, 0, ()), (0, 0, (1.0,) * 9), [], [4, 3, 2], [[1]], {}, object, len, network, state, training,
-             [(0, 0, 1, -1, 0, -1)], [(1, 1, 1, 0, -1, -1)], [(0, 4, 3, 1.0, 0.0, 0.0, 1, 0)], net.params, net.grads]
+             (), (0, False, (), 2), (1, True, (1.0,), 2),
+             (9, 0, (), 2), (0, 0, (1.0,) * 9, 2), (10, 0, (), 1), (4, 0, (0.1, 0.9), 1),
+             [], [4, 3, 2], [[1]], {}, object, len, network, state, training,
+             [(0, 0, 1, -1, 0, -1, 0.0)], [(1, 1, 1, 0, -1, -1, 0.0)], [(0, 4, 3, 1.0, 0.0, 0.0, 1, 0)],
+             net.params, net.grads]
 
     def value():
         return array() if draw.random() < 0.45 else workspace() if draw.random() < 0.1 else draw.choice(plain)
 
     good = {
-        "Network": lambda: [0, [(0, 0, 1, -1, 0, -1)], [4, 3], [(0, 4, 3, 1.0, 0.0, 0.0, 1, 0)], 1],
+        "Network": lambda: [0, [(0, 0, 1, -1, 0, -1, 0.0)], [4, 3], [(0, 4, 3, 1.0, 0.0, 0.0, 1, 0)], 1],
         "OptimizerState": lambda: [network, "adam", np.zeros(2 * network.n_params, "f4")],
-        "Training": lambda: [network, (0, False, ()), state, net.params, net.grads, workspace(), 9, 2],
+        "Training": lambda: [network, (0, False, (), 2), state, net.params, net.grads, workspace(), 9, 2],
         "forward": lambda: [network, net.params, np.ones((9, 4)), workspace(), np.ones((9, 2), "f4"), 2],
         "backward": lambda: [network, net.params, 9, np.ones((9, 2), "f4"), workspace(), net.grads, False, None, 2],
         "update": lambda: [network, state, 0.1, 1.0, net.params, net.grads],
         "predict": lambda: [network, net.params, np.ones((9, 4)), np.ones((9, 2), "f4"), workspace(), 2,
-                            (0, False, ()), None, np.ones((9, 2)), np.ones(9)],
+                            (0, False, (), 2), None, np.ones((9, 2)), np.ones(9)],
         "make_predictor": lambda: [network, net.params, workspace(), lambda x: x, lambda x, out: None, 100],
         "read_labels": lambda: [np.ones(9, "i8"), 3, np.ones(9, "i4")],
         "first_nonfinite": lambda: [np.ones((9, 4)), 0],
@@ -274,7 +276,7 @@ FUZZ = """
                          False, 0],
         "run": lambda: [0, 0, 1, 0.1],
         "step": lambda: [np.ones((9, 4)), np.ones((9, 2)), None, 0.1],
-        "prepare_steps": lambda: [np.ones(9, "i4"), False],
+        "prepare_steps": lambda: [np.ones(9, "i4"), (0.0, 1.0)],
         "release": lambda: [],
         "set_hyper": lambda: [(0.9, 0.99, 1e-8)],
         "workspace_size": lambda: [0, 9, 2],

@@ -155,8 +155,8 @@ def test_rows_of_registries_have_formulas_and_running_examples(kind):
         if kind == "activations":
             assert row.derivative and row.initializer in fn.initializers
         if kind == "losses":
-            assert row.gradient and row.targets in ("values", "unit", "classes")
-            assert row.joins is None or row.joins in fn.activations
+            assert row.gradient and row.targets in ("values", "unit", "classes", "labels", "counts", "signs")
+            assert all(name in fn.activations for name in row.joins)
     assert "no such row" not in registry and registry.get("no such row") is None and registry.get("x", 3) == 3
 
 

@@ -224,6 +224,8 @@ def test_changed_makes_a_file_that_loads(content):
     {"layers": [DENSE | {"learning_rate_factor": float("nan")}]}, {"layers": [DENSE | {"initializer": "__import__"}]},
     {"epochs_done": -1}, {"epochs_done": 2**64}, {"epochs_done": float("inf")}, {"epochs_done": "x"},
     {"epochs_done": ...}, {"loss": "unheard of"}, {"loss": 3}, {"loss": ...}, {"optimizer": 3},
+    {"loss": {}}, {"loss": []}, {"loss": {"kind": "huber"}}, {"loss": {"kind": "huber", "delta": -1}},
+    {"loss": {"kind": "mse", "delta": 1}}, {"loss": {"kind": "quantile", "quantiles": "0.5"}},
     {"optimizer": {"kind": "adam", "step": 1}}, {"optimizer": {"kind": "adam"}},
     {"optimizer": {"kind": "x", "step": 1}},
     {"optimizer": {"kind": "sgd", "step": -1}}, {"optimizer": {"kind": "sgd", "step": 2**63}},

@@ -14,6 +14,7 @@ from fastnn import _core
 EXPECTED = {
     "glorot_uniform": lambda i, o: (math.sqrt(6 / (i + o)), math.sqrt(2 / (i + o))),
     "he_uniform": lambda i, o: (math.sqrt(6 / i), math.sqrt(2 / i)),
+    "lecun_uniform": lambda i, o: (math.sqrt(3 / i), math.sqrt(1 / i)),
     "zeros": lambda i, o: (0, 0),
 }
 WIDE, TALL = (300, 200), (1000, 50)

@@ -130,10 +130,11 @@ def bound(activation, initializer="auto"):
 
 
 def test_auto_follows_the_activation():
-    he, glorot = math.sqrt(6 / 200), math.sqrt(6 / 600)
+    he, glorot, lecun = math.sqrt(6 / 200), math.sqrt(6 / 600), math.sqrt(3 / 200)
+    bounds = {"he_uniform": he, "glorot_uniform": glorot, "lecun_uniform": lecun}
     for name in fn.activations:
         row = fn.activations[name].initializer
-        assert bound(name) == pytest.approx({"he_uniform": he, "glorot_uniform": glorot}[row], rel=0.01)
+        assert bound(name) == pytest.approx(bounds[row], rel=0.01)
     assert fn.activations["relu"].initializer == "he_uniform"
     assert fn.activations["tanh"].initializer == "glorot_uniform"
     assert bound("relu", "glorot_uniform") == pytest.approx(glorot, rel=0.01)

@@ -20,17 +20,20 @@
 /* Rows of working copies of thin weights are padded with zeros to a multiple of this many elements. */
 #define FNN_CHAINS 16
 
-/* f(rows, n, in, ldin, out, ldout). forward: out = f(in), in may be out. backward: out = out . f'(in), where in holds
- * the function's output or its input, whichever its row in the list asks for. */
+/* f(rows, n, in, ldin, out, ldout, parameter). forward: out = f(in), in may be out. backward: out = out . f'(in), where
+ * in holds the function's output or its input, whichever its row in the list asks for. */
 typedef void (*FNN_TYPED(fnn_map))(ptrdiff_t rows, ptrdiff_t n, const real *in, ptrdiff_t ldin, real *out,
-                                   ptrdiff_t ldout);
+                                   ptrdiff_t ldout, real parameter);
 
-/* Applied to each finished tile of a product while it is in the first-level cache: f(tile of in, tile of the product).
- * in NULL: the product itself. f NULL: nothing. Elementwise functions only. */
+/* Applied to each finished tile of a product while it is in the first-level cache: f(tile of in, tile of out). NULL for
+ * in or out: the product itself. f NULL: nothing. Elementwise functions only. */
 typedef struct {
     FNN_TYPED(fnn_map) f;
+    real parameter;
     const real *in;
     ptrdiff_t ldin;
+    real *out;
+    ptrdiff_t ldout;
 } FNN_TYPED(fnn_epilogue);
 
 /* A batch seen by a loss: what it compares and where its results go. */
@@ -45,7 +48,8 @@ typedef struct {
     double *row_loss;      /* [rows] out, not weighted */
     real *dz;              /* (rows, n) out, weight . dloss/dz; NULL: not wanted */
     ptrdiff_t lddz;
-    const double *parameters;
+    const double *parameters; /* of the loss, n_parameters of them */
+    ptrdiff_t n_parameters;
 } FNN_TYPED(fnn_loss_batch);
 typedef void (*FNN_TYPED(fnn_loss_kernel))(const FNN_TYPED(fnn_loss_batch) * batch);
 

@@ -144,8 +144,10 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
             t.c = c + i * ldc + j;
             tiles[by_columns][form][height - 1](&t);
             if (epilogue && epilogue->f) {
-                const real *in = epilogue->in ? epilogue->in + i * epilogue->ldin + j : t.c;
-                epilogue->f(height, columns, in, epilogue->in ? epilogue->ldin : ldc, t.c, ldc);
+                const FNN_TYPED(fnn_epilogue) *e = epilogue;
+                const real *in = e->in ? e->in + i * e->ldin + j : t.c;
+                real *out = e->out ? e->out + i * e->ldout + j : t.c;
+                e->f(height, columns, in, e->in ? e->ldin : ldc, out, e->out ? e->ldout : ldc, e->parameter);
             }
             i += height;
         }

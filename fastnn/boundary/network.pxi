@@ -57,7 +57,7 @@ cdef class Network:
     cdef int _copy_op(self, Py_ssize_t i, tuple op, Py_ssize_t n_buffers, Py_ssize_t n_segments) except -1:
         cdef fnn_op *o = &self.ops[i]
         cdef fnn_segment *w
-        o.kind, o.input, o.output, o.activation, o.weight, o.bias = op
+        o.kind, o.input, o.output, o.activation, o.weight, o.bias, o.parameter = op
         if not (0 <= o.input < n_buffers and 0 <= o.output < n_buffers):
             raise ValueError("an operation names a buffer that does not exist")
         if o.kind == FNN_DENSE:
@@ -102,7 +102,42 @@ cdef int set_x(fnn_array *to, object x, Network network) except -1:
     return 0
 
 
-cdef int set_targets(fnn_targets *to, object labels, object values, Py_ssize_t rows, Network network) except -1:
+cdef class Objective:
+    """A loss as C takes it, (number of the loss, joined, parameters, columns of y); owns the parameters."""
+    cdef fnn_objective c
+    cdef double *parameters
+    cdef ptrdiff_t columns
+
+    def __cinit__(self, int loss, bint joined, tuple parameters not None, Py_ssize_t columns):
+        cdef Py_ssize_t i
+        if not 0 <= loss < len(loss_names()):
+            raise ValueError("no such loss")
+        self.parameters = <double *>PyMem_Calloc(len(parameters) + 1, sizeof(double))
+        if self.parameters == NULL:
+            raise MemoryError()
+        for i in range(len(parameters)):
+            self.parameters[i] = parameters[i]
+        self.c.loss, self.c.joined = loss, joined
+        self.c.parameters, self.c.n_parameters = self.parameters, len(parameters)
+        self.columns = columns
+
+    cdef int check(self, Network network) except -1:
+        """C reads one parameter, or one for each output, and folds the last activation into a joined loss."""
+        if self.c.joined and (network.c.n_ops < 1 or network.ops[network.c.n_ops - 1].kind != FNN_ACTIVATION
+                              or network.ops[network.c.n_ops - 1].output != network.c.output):
+            raise ValueError("objective: there is no last activation to join")
+        if self.c.n_parameters > 1 and self.c.n_parameters != network.outputs:
+            raise ValueError("one parameter, or one for each output")
+        if not 1 <= self.columns <= network.outputs:
+            raise ValueError("more columns of y than outputs")
+        return 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.parameters)
+
+
+cdef int set_targets(fnn_targets *to, object labels, object values, Py_ssize_t rows, Network network,
+                     Objective objective) except -1:
     """Exactly one of labels and values, for as many rows as x has. Labels are trusted to be in range by their maker."""
     cdef ptrdiff_t index
     cdef fnn_array check
@@ -119,24 +154,16 @@ cdef int set_targets(fnn_targets *to, object labels, object values, Py_ssize_t r
             raise ValueError("a label is out of range")
         return 0
     describe_or_raise(values, &to.values)
-    if to.values.rows != rows or to.values.columns != network.outputs:
+    if to.values.rows != rows or to.values.columns != objective.columns:
         raise ValueError("values: wrong shape")
+    spread(&to.values, network)
     return 0
 
 
-cdef int set_objective(fnn_objective *to, object objective, Network network) except -1:
-    """objective: (number of the loss, joined, parameters)."""
-    cdef int i
-    cdef tuple parameters
-    to.loss, to.joined, parameters = objective
-    if not 0 <= to.loss < len(loss_names()) or len(parameters) > 4:
-        raise ValueError("objective")
-    if to.joined and (network.c.n_ops < 1 or network.ops[network.c.n_ops - 1].kind != FNN_ACTIVATION
-                      or network.ops[network.c.n_ops - 1].output != network.c.output):
-        raise ValueError("objective: there is no last activation to join")
-    for i in range(4):
-        to.parameters[i] = parameters[i] if i < len(parameters) else 0.0
-    return 0
+cdef inline void spread(fnn_array *values, Network network) noexcept:
+    """A single column of y is read once for each output, where it lies."""
+    if values.columns == 1 and network.outputs > 1:
+        values.columns, values.column_stride_bytes = network.outputs, 0
 
 
 # ---- the optimizer's state ------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def predict(Network network not None, params, x, outputs, workspace, int threads
     """Outputs of all rows, and with an objective their loss -> (threads, loss_sum, weight_sum)."""
     cdef fnn_prediction c
     cdef fnn_prediction_result result
-    cdef fnn_objective asked
+    cdef Objective asked
     cdef Interruptible call = Interruptible()
     set_x(&c.x, x, network)
     c.network = &network.c
@@ -68,9 +68,10 @@ def predict(Network network not None, params, x, outputs, workspace, int threads
         c.outputs = vector(outputs, network.typenum, product(c.x.rows, network.outputs), True, "outputs")
     c.objective, c.y.labels, c.y.values.data, c.weights = NULL, NULL, NULL, NULL
     if objective is not None:
-        set_objective(&asked, objective, network)
-        c.objective = &asked
-        set_targets(&c.y, labels, values, c.x.rows, network)
+        asked = Objective(*objective)
+        asked.check(network)
+        c.objective = &asked.c
+        set_targets(&c.y, labels, values, c.x.rows, network, asked)
         if weights is not None:
             c.weights = <double *>vector(weights, cnp.NPY_FLOAT64, c.x.rows, False, "weights")
     elif outputs is None:

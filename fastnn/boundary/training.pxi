@@ -28,10 +28,11 @@ cdef class Training(Interruptible):
     cdef fnn_training c
     cdef Network network
     cdef OptimizerState optimizer
+    cdef Objective objective
     cdef object params, grads, workspace, keep, label_buffer
     cdef size_t workspace_bytes
-    cdef double learning_rate, unit_low, unit_high
-    cdef bint check_order, is_shuffled, takes_labels, checks_range
+    cdef double learning_rate, least, most
+    cdef bint check_order, is_shuffled, checks_range
     cdef ptrdiff_t n_rows
     cdef readonly int threads
 
@@ -39,7 +40,9 @@ cdef class Training(Interruptible):
                  workspace, Py_ssize_t batch, int threads):
         if batch < 1:
             raise ValueError("batch: fewer than 1 row")
-        set_objective(&self.c.objective, objective, network)
+        self.objective = Objective(*objective)
+        self.objective.check(network)
+        self.c.objective = self.objective.c
         if optimizer.network.n_params != network.n_params or optimizer.network.typenum != network.typenum:
             raise ValueError("optimizer: the state of another network")
         self.c.params = vector(params, network.typenum, network.n_params, True, "params")
@@ -63,7 +66,7 @@ cdef class Training(Interruptible):
         rows = x_array.rows
         if rows < 1:
             raise ValueError("x: no rows")
-        set_targets(&y, labels, values, rows, self.network)
+        set_targets(&y, labels, values, rows, self.network, self.objective)
         if weights is not None:
             weights_data = <double *>vector(weights, cnp.NPY_FLOAT64, rows, False, "weights")
         if outputs is not None:
@@ -116,11 +119,13 @@ cdef class Training(Interruptible):
         """Let go of the data: nothing of the caller's is kept alive by a plan that waits for the next step."""
         self.keep = None
 
-    def prepare_steps(self, label_buffer, bint checks_range):
-        """How step() treats y: as labels (a buffer for them is given), or as values, in [0, 1] if that is checked."""
+    def prepare_steps(self, label_buffer, tuple bounds):
+        """How step() treats y: as labels (a buffer for them is given), or as values, within the bounds if given."""
         if label_buffer is not None:
             vector(label_buffer, cnp.NPY_INT32, self.c.batch, True, "labels")
-        self.label_buffer, self.checks_range = label_buffer, checks_range
+        self.label_buffer, self.checks_range = label_buffer, bounds is not None
+        if bounds is not None:
+            self.least, self.most = bounds
 
     def step(self, x, y, weights, double learning_rate):
         """One update from one batch -> (status, loss), or None where x or y need the long way round."""
@@ -145,12 +150,14 @@ cdef class Training(Interruptible):
             if y_array.columns != 1:
                 return None
             labels = <int32_t *>cnp.PyArray_DATA(<cnp.ndarray>self.label_buffer)
-        elif y_array.columns != self.network.outputs:
+        elif y_array.columns != self.objective.columns:
             return None
         c.y.labels, c.y.values, c.outputs, c.order, c.shuffle = labels, y_array, NULL, NULL, 0
         c.weights = <double *>weights_array.data if weights is not None else NULL
         if labels != NULL:
             c.y.values.data = NULL
+        else:
+            spread(&c.y.values, self.network)
         c.epoch, c.first_step, c.n_steps = 0, 0, 1
         c.learning_rates, c.n_learning_rates = &learning_rate, 1
         c.poll = NULL
@@ -161,7 +168,7 @@ cdef class Training(Interruptible):
             elif bad < 0:
                 bad = fnn_first_nonfinite(&y_array, self.network.real_type)
                 if bad < 0 and self.checks_range:
-                    bad = fnn_first_outside(&y_array, 0, 1)
+                    bad = fnn_first_outside(&y_array, self.least, self.most)
             if bad < 0 and c.weights != NULL:
                 bad = fnn_first_outside(&weights_array, 0, DBL_MAX)
             if bad < 0:

@@ -119,7 +119,7 @@ static void tables(void) {
 static void map(FNN_TYPED(fnn_map) f, ptrdiff_t rows, ptrdiff_t n, const real *in, ptrdiff_t ldin, real *out,
                 ptrdiff_t ldout) {
     const fnn_float_state state = fnn_float_enter();
-    f(rows, n, in, ldin, out, ldout);
+    f(rows, n, in, ldin, out, ldout, (real)0.25);
     fnn_float_leave(state);
 }
 
@@ -325,7 +325,6 @@ static void slopes(void) {
 
 typedef FNN_TYPED(fnn_loss_batch) loss_batch;
 
-static const double loss_parameters[4] = {0.5, 0, 0, 0};
 
 static void run_loss(const kernel_table *kernels, int loss, const loss_batch *batch) {
     const fnn_float_state state = fnn_float_enter();
@@ -334,6 +333,12 @@ static void run_loss(const kernel_table *kernels, int loss, const loss_batch *ba
 }
 
 static int is_loss(int loss, const char *name) { return strcmp(fnn_loss_name(loss), name) == 0; }
+
+/* A focal loss's gamma is 0 or at least 1; cross-entropies have no smoothing here; other parameters are in 0..1. */
+static const double *loss_parameters(int loss) {
+    static const double parameters[] = {0.5, 2, 0};
+    return &parameters[is_loss(loss, "focal") ? 1 : is_loss(loss, "cross_entropy") ? 2 : 0];
+}
 
 /* The loss of one row and its gradient by the formula; returns whether it is known. error: what rounding may do. */
 static int loss_formula(int loss, ptrdiff_t n, const real *z, const real *y, int32_t label, exact *value,
@@ -385,7 +390,7 @@ static void fill_targets(real *y, ptrdiff_t n, uint64_t seed) {
 
 enum { LABELS, VALUES };
 
-static int takes_labels(int loss) { return is_loss(loss, "cross_entropy"); }
+static int takes_labels(int loss) { return is_loss(loss, "cross_entropy") || is_loss(loss, "focal"); }
 
 /* One loss at one size: three rows, of other weights, gaps between them. */
 static void loss_at(const kernel_table *kernels, int loss, int form, ptrdiff_t n, int at_end, double *loss_of_first,
@@ -412,7 +417,8 @@ static void loss_at(const kernel_table *kernels, int loss, int form, ptrdiff_t n
         .values = by_label ? NULL : lay(&second_array, y, extent(ROWS, n, ldy), at_end),
         .ldvalues = ldy,
         .row_loss = row_loss,
-        .parameters = loss_parameters,
+        .parameters = loss_parameters(loss),
+        .n_parameters = 1,
     };
     run_loss(kernels, loss, &batch); /* without a gradient */
     memcpy(alone, row_loss, sizeof alone);
@@ -472,17 +478,8 @@ static void losses(void) {
 static double loss_of_row(const kernel_table *kernels, int loss, ptrdiff_t n, const real *z, const real *y,
                           int32_t label, real *dz) {
     double value = 0;
-    const loss_batch batch = {.rows = 1,
-                              .n = n,
-                              .z = z,
-                              .ldz = n,
-                              .labels = y ? NULL : &label,
-                              .values = y,
-                              .ldvalues = n,
-                              .row_loss = &value,
-                              .dz = dz,
-                              .lddz = n,
-                              .parameters = loss_parameters};
+    const loss_batch batch = {.rows = 1, .n = n, .z = z, .ldz = n, .labels = y ? NULL : &label, .values = y,
+                              .ldvalues = n, .row_loss = &value, .dz = dz, .lddz = n, .parameters = loss_parameters(loss), .n_parameters = 1};
     run_loss(kernels, loss, &batch);
     return value;
 }
@@ -493,8 +490,8 @@ static void never_overflow(void) {
     int isa = 0;
     for (const kernel_table *kernels; (kernels = next_set(&isa));) {
         for (int loss = 0; fnn_loss_name(loss); loss++) {
-            const int binary = is_loss(loss, "binary_cross_entropy");
-            if (!binary && !is_loss(loss, "cross_entropy")) continue;
+            const int binary = is_loss(loss, "binary_cross_entropy"), is_focal = is_loss(loss, "focal");
+            if (!binary && !is_focal && !is_loss(loss, "cross_entropy")) continue;
             for (int pair = 0; pair < N_EXTREMES * N_EXTREMES; pair++) {
                 const double one_of = extremes[pair / N_EXTREMES], other = extremes[pair % N_EXTREMES];
                 for (ptrdiff_t n = 2; n <= N; n += N - 2) {
@@ -511,8 +508,8 @@ static void never_overflow(void) {
                         }
                         agree(good, kernels, fnn_loss_name(loss), n, "logits without end");
                         /* The probabilities sum to 1, so the gradient of a cross-entropy sums to 0. */
-                        if (!binary)
-                            agree(magnitude(sum) <= 16 * EPSILON * (exact)n, kernels, "cross_entropy", n,
+                        if (!binary && (!is_focal || form < 2))
+                            agree(magnitude(sum) <= 16 * EPSILON * (exact)n, kernels, fnn_loss_name(loss), n,
                                   "the gradient's sum");
                     }
                 }
@@ -523,7 +520,7 @@ static void never_overflow(void) {
 
 /* A NaN in logits or targets is a NaN in that row's loss, and in no other's. */
 static void nan_of_losses(void) {
-    enum { N = 17 };
+    enum { N = 18 };
     int isa = 0;
     for (const kernel_table *kernels; (kernels = next_set(&isa));) {
         for (int loss = 0; fnn_loss_name(loss); loss++) {
@@ -535,17 +532,9 @@ static void nan_of_losses(void) {
                     fill(z, 2 * N, 21, 4);
                     fill(y, 2 * N, 22, 0.4);
                     for (int j = 0; j < 2 * N; j++) y[j] += (real)0.5;
-                    loss_batch batch = {.rows = 2,
-                                        .n = N,
-                                        .z = z,
-                                        .ldz = N,
-                                        .labels = form == LABELS ? labels : NULL,
-                                        .values = y,
-                                        .ldvalues = N,
-                                        .row_loss = value,
-                                        .dz = dz,
-                                        .lddz = N,
-                                        .parameters = loss_parameters};
+                    loss_batch batch = {.rows = 2, .n = N, .z = z, .ldz = N, .labels = form == LABELS ? labels : NULL,
+                                        .values = y, .ldvalues = N, .row_loss = value, .dz = dz, .lddz = N,
+                                        .parameters = loss_parameters(loss), .n_parameters = 1};
                     z[N + at] = (real)NAN;
                     run_loss(kernels, loss, &batch);
                     agree(isfinite(value[0]) && isnan(value[1]), kernels, fnn_loss_name(loss), at, "a NaN");
@@ -555,7 +544,9 @@ static void nan_of_losses(void) {
                     z[N + at] = 1;
                     y[at] = (real)NAN;
                     run_loss(kernels, loss, &batch);
-                    if (form == VALUES)
+                    /* Pairs of outputs have half as many targets, and a NaN is no yes. */
+                    const int is_read = !is_loss(loss, "hinge") && (at < N / 2 || !is_loss(loss, "gaussian_nll"));
+                    if (form == VALUES && is_read)
                         agree(isnan(value[0]) && isfinite(value[1]), kernels, fnn_loss_name(loss), at, "a NaN target");
                 }
             }
@@ -566,7 +557,7 @@ static void nan_of_losses(void) {
 #if FNN_REAL == 64
 /* The gradient of every loss by central differences. */
 static void loss_slopes(void) {
-    enum { N = 11 };
+    enum { N = 12 };
     const double h = 1e-6;
     int isa = 0;
     for (const kernel_table *kernels; (kernels = next_set(&isa));) {

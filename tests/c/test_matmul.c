@@ -220,13 +220,13 @@ static void products_agree(const kernel_table *kernels, int at_end) {
     kernels->matmul(m, n, k, a.at, a.ld, panels.at, panel, k * panel, from, c.at, c.ld, NULL);
     agree(holds(&c, wanted.chain), kernels, "matmul, panels");
 
-    const FNN_TYPED(fnn_epilogue) rectify = {kernels->activation_forward[FNN_ACTIVATION_relu], NULL, 0};
+    const FNN_TYPED(fnn_epilogue) rectify = {.f = kernels->activation_forward[FNN_ACTIVATION_relu]};
     lay(&c, m, n, gap, at_end);
     kernels->matmul(m, n, k, a.at, a.ld, b_raw.at, b_raw.ld, panel, from, c.at, c.ld, &rectify);
     agree(holds(&c, wanted.rectified), kernels, "matmul, rows, relu");
 
-    const FNN_TYPED(fnn_epilogue)
-        mask = {kernels->activation_backward[FNN_ACTIVATION_relu], derivative.at, derivative.ld};
+    const FNN_TYPED(fnn_epilogue) mask = {
+        .f = kernels->activation_backward[FNN_ACTIVATION_relu], .in = derivative.at, .ldin = derivative.ld};
     lay(&c, m, n, gap, at_end);
     kernels->matmul(m, n, k, a.at, a.ld, panels_transposed.at, panel, k * panel, NULL, c.at, c.ld, &mask);
     agree(holds(&c, wanted.masked), kernels, "matmul, panels of the transpose, derivative of relu");

@@ -60,14 +60,21 @@ static void gradient_of_loss(run *r, ptrdiff_t every, const char *what) {
 
 /* Every activation, in place and not, in panels and thin, under every loss. */
 static void gradients_of_losses(void) {
+    static const double half = 0.5, two = 2;
     for (int f = 0; fnn_activation_name(f); f++) {
         for (int loss = 0; fnn_loss_name(loss); loss++) {
             const char *activation = fnn_activation_name(f), *name = fnn_loss_name(loss);
             const int on_logits = (strcmp(activation, "softmax") == 0 && strcmp(name, "cross_entropy") == 0) ||
-                                  (strcmp(activation, "sigmoid") == 0 && strcmp(name, "binary_cross_entropy") == 0);
+                                  (strcmp(activation, "sigmoid") == 0 && strcmp(name, "binary_cross_entropy") == 0) ||
+                                  (strcmp(activation, "softmax") == 0 && strcmp(name, "focal") == 0) ||
+                                  (strcmp(activation, "sigmoid") == 0 && strcmp(name, "focal") == 0);
+            const int takes_labels = strcmp(name, "cross_entropy") == 0 ||
+                                     (strcmp(name, "focal") == 0 && strcmp(activation, "sigmoid") != 0);
             for (int how = 0; how < 16; how++) {
                 const int joined = how & 1, by_label = how >> 1 & 1, weighted = how >> 2 & 1, apart = how >> 3;
-                if ((joined && !on_logits) || (by_label && strcmp(name, "cross_entropy") != 0)) continue;
+                if ((joined && !on_logits) || (by_label && !takes_labels)) continue;
+                /* Joined with softmax, a focal loss is one of labels. */
+                if (joined && !by_label && takes_labels && strcmp(name, "focal") == 0) continue;
                 const int mark = guarded_mark();
                 layers l;
                 layers_begin(&l, FNN_FLOAT64, 5);
@@ -80,7 +87,7 @@ static void gradients_of_losses(void) {
                 const dataset data = dataset_new(&l, 13, 1);
                 run r;
                 run_begin(&r, &l, &data, data.rows);
-                r.training.objective = (fnn_objective){loss, joined, {0.5}};
+                r.training.objective = (fnn_objective){loss, joined, strcmp(name, "focal") ? &half : &two, 1};
                 r.training.y = by_label ? data.labels : data.values;
                 if (weighted) r.training.weights = data.weights;
                 gradient_of_loss(&r, 1, activation);
@@ -586,7 +593,7 @@ static void outputs_are_those_before(void) {
             const dataset data = dataset_new(&l, rows, 13);
             run r;
             run_begin(&r, &l, &data, rows / 2 + 10);
-            if (joined) r.training.objective = (fnn_objective){loss_called("cross_entropy"), 1, {0}};
+            if (joined) r.training.objective = (fnn_objective){loss_called("cross_entropy"), 1, NULL, 0};
             if (joined) r.training.y = data.labels;
             const size_t bytes = (size_t)(rows * outputs) * sizeof(float);
             float *kept = r.training.outputs = guarded_array(bytes), *wanted = guarded_array(bytes);

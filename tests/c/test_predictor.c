@@ -134,7 +134,7 @@ static void losses(const subject *s) {
     const char *last = fnn_activation_name(s->l.ops[s->l.network.n_ops - 1].activation);
     const int can_join = s->l.ops[s->l.network.n_ops - 1].kind == FNN_ACTIVATION && strcmp(last, "sigmoid") == 0;
     for (int joined = 0; joined <= can_join; joined++) {
-        const fnn_objective objective = {loss_called(joined ? "binary_cross_entropy" : "mse"), joined, {0}};
+        const fnn_objective objective = {loss_called(joined ? "binary_cross_entropy" : "mse"), joined, NULL, 0};
         double wanted = 0, weight = 0;
         const double *weights = s->data.weights;
         for (ptrdiff_t i = 0; i < ROWS; i++) {
