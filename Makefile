@@ -22,9 +22,10 @@ build: $(BIN)/python                   ## dist/: the source distribution, and th
 	$(PIP) build
 	$(BIN)/python -m build
 
+# This tree is installed in place, so that `python -m fastnn` works in its own folder as well.
 demo: $(BIN)/python                    ## train a classifier on real handwritten digits
 	$(CLEAN_LIB)
-	$(PIP) "$(PACKAGE)"
+	$(PIP) $(if $(filter .,$(PACKAGE)),--editable) "$(PACKAGE)"
 	$(BIN)/fastnn demo
 
 test: $(BIN)/python                    ## the test suite, on the installed package
@@ -36,7 +37,7 @@ test: $(BIN)/python                    ## the test suite, on the installed packa
 bench: $(BIN)/python                   ## how fast, on this machine
 	$(CLEAN_LIB)
 	$(PIP) "$(PACKAGE)"
-	$(BIN)/fastnn bench
+	$(BIN)/python -m benchmarks
 
 lint: $(BIN)/python                    ## layout, mistakes, types, spelling
 	$(PIP) --group lint numpy

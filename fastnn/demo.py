@@ -8,6 +8,8 @@ between them. The recipe (split, seed, epochs) is fixed, so that everyone sees t
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -145,19 +147,25 @@ def _draw_row(x: NDArray[Any], row: int) -> str:
 
 
 def _what_next(save: str | None) -> str:
-    file = save or "digits.fnn"
-    lines = ["What to type next:"]
+    file, python = save or "digits.fnn", _python()
+    lines = ["What to type next (keep the network in a file, look into it, use it):"]
     if save is None:
-        lines.append(f"  python -m fastnn demo --save {file}   keep the trained network in a file")
+        lines.append(f"  {python} -m fastnn demo --save {file}")
     lines += [
-        f"  python -m fastnn info {file}          look into it",
-        "  python                                    and then",
+        f"  {python} -m fastnn info {file}",
+        f"  {python}",
         "    >>> import fastnn as fn; from fastnn.datasets import load_digits",
         f'    >>> f = fn.load("{file}").predictor()',
         "    >>> X, y = load_digits()",
         "    >>> f.argmax(X[0] / 16), y[0]",
     ]
     return "\n".join(lines)
+
+
+def _python() -> str:
+    """How to call this Python from here: the one of a virtual environment in this folder by its path."""
+    path = os.path.relpath(sys.executable)
+    return "python" if path.startswith(os.pardir) else path
 
 
 def _import_pyplot() -> Any:
