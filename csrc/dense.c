@@ -13,15 +13,13 @@ static const fnn_segment *weight_of(const plan_type *plan, int32_t op) {
     return &plan->network->segments[plan->network->ops[op].weight];
 }
 
-static ptrdiff_t padded_chains(ptrdiff_t k) { return (k + FNN_CHAINS - 1) / FNN_CHAINS * FNN_CHAINS; }
-
 void FNN_TYPED(dense_forward)(const plan_type *plan, int32_t op, ptrdiff_t rows, const real *x, ptrdiff_t ldx, real *y,
                               ptrdiff_t ldy, const epilogue_type *epilogue) {
     const fnn_segment *weight = weight_of(plan, op);
     const ptrdiff_t k = weight->rows, n = weight->columns, panel = plan->kernels->panel_columns;
     const real *packed = plan->packed[op], *bias = plan->bias[op];
     if (n <= FNN_THIN) {
-        plan->kernels->matmul_thin(rows, n, k, x, ldx, packed, padded_chains(k), bias, y, ldy);
+        plan->kernels->matmul_thin(rows, n, k, x, ldx, packed, fnn_padded_chains(k), bias, y, ldy);
         if (epilogue && epilogue->f) {
             const epilogue_type *e = epilogue;
             e->f(rows, n, e->in ? e->in : y, e->in ? e->ldin : ldy, e->out ? e->out : y, e->out ? e->ldout : ldy,
@@ -40,7 +38,7 @@ void FNN_TYPED(dense_backward_input)(const plan_type *plan, int32_t op, ptrdiff_
     const fnn_segment *weight = weight_of(plan, op);
     const ptrdiff_t k = weight->rows, n = weight->columns, panel = plan->kernels->panel_columns;
     const int thin = n <= FNN_THIN;
-    plan->kernels->matmul(rows, k, n, dy, lddy, plan->transposed[op], thin ? padded_chains(k) : panel,
+    plan->kernels->matmul(rows, k, n, dy, lddy, plan->transposed[op], thin ? fnn_padded_chains(k) : panel,
                           thin ? panel : n * panel, NULL, dx, lddx, epilogue);
 }
 
@@ -61,7 +59,7 @@ void FNN_TYPED(dense_pack)(const plan_type *plan, int32_t op, const real *weight
     const ptrdiff_t panel = plan->kernels->panel_columns;
     if (n <= FNN_THIN) {
         real *to = plan->packed[op];
-        const ptrdiff_t ld = padded_chains(k);
+        const ptrdiff_t ld = fnn_padded_chains(k);
         for (ptrdiff_t j = 0; j < n; j++) {
             for (ptrdiff_t i = first; i < last; i++) to[j * ld + i] = weight[i * n + j];
             if (last == k)

@@ -193,11 +193,7 @@ static void run_steps(void *context, fnn_team *team, int thread, int threads) {
     double loss_sum = 0, weight_sum = 0;
     ptrdiff_t steps = 0;
     int status = FNN_FINISHED;
-    for (int32_t i = 0; i < t->network->n_segments; i++) {
-        ptrdiff_t first, last;
-        FNN_TYPED(share_of_segment)(&call->plan, i, thread, threads, &first, &last);
-        FNN_TYPED(pack_segment)(&call->plan, t->params, i, first, last);
-    }
+    FNN_TYPED(pack_share)(&call->plan, thread, threads);
     fnn_team_barrier(team, thread);
     while (steps < t->n_steps) {
         step_state step = {.first = (t->first_step + steps) * t->batch, .update = update + 1};

@@ -143,3 +143,11 @@ void FNN_TYPED(pack_segment)(const plan_type *plan, const real *params, int32_t 
     if (first < last && plan->network->ops[i].weight == segment)
         FNN_TYPED(dense_pack)(plan, i, params + plan->network->segments[segment].offset, first, last);
 }
+
+void FNN_TYPED(pack_share)(const plan_type *plan, int thread, int threads) {
+    for (int32_t i = 0; i < plan->network->n_segments; i++) {
+        ptrdiff_t first, last;
+        FNN_TYPED(share_of_segment)(plan, i, thread, threads, &first, &last);
+        FNN_TYPED(pack_segment)(plan, plan->params, i, first, last);
+    }
+}

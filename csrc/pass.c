@@ -22,14 +22,6 @@ typedef struct {
     int accumulate;
 } pass_call;
 
-static void pack_share(const pass_call *call, int thread, int threads) {
-    for (int32_t i = 0; i < call->plan.network->n_segments; i++) {
-        ptrdiff_t first, last;
-        FNN_TYPED(share_of_segment)(&call->plan, i, thread, threads, &first, &last);
-        FNN_TYPED(pack_segment)(&call->plan, call->params, i, first, last);
-    }
-}
-
 /* rows of a working matrix to or from a dense one */
 static void copy_rows(ptrdiff_t rows, ptrdiff_t n, const real *from, ptrdiff_t ldfrom, real *to, ptrdiff_t ldto) {
     for (ptrdiff_t i = 0; i < rows; i++)
@@ -42,7 +34,7 @@ static void forward_share(void *context, fnn_team *team, int thread, int threads
     const fnn_network *network = plan->network;
     const ptrdiff_t begin = call->rows * thread / threads, rows = call->rows * (thread + 1) / threads - begin;
     const ptrdiff_t n = network->widths[network->output], stride = plan->stride[network->output];
-    pack_share(call, thread, threads);
+    FNN_TYPED(pack_share)(plan, thread, threads);
     fnn_team_barrier(team, thread);
     FNN_TYPED(gather)(plan, plan->sets, begin, rows, call->x, NULL, 0);
     FNN_TYPED(forward_rows)(plan, network->n_ops, plan->sets, begin, rows);

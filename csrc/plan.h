@@ -75,6 +75,9 @@ void FNN_TYPED(segment_gradient)(const FNN_TYPED(plan) * plan, int32_t segment, 
 void FNN_TYPED(pack_segment)(const FNN_TYPED(plan) * plan, const real *params, int32_t segment, ptrdiff_t first,
                              ptrdiff_t last);
 
+/* A thread's share of all segments into the working copies. */
+void FNN_TYPED(pack_share)(const FNN_TYPED(plan) * plan, int thread, int threads);
+
 /* The rows of a segment that belong to one thread: shares of equal cost, cut where vectors begin. */
 void FNN_TYPED(share_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int threads,
                                  ptrdiff_t *first, ptrdiff_t *last);

@@ -57,11 +57,7 @@ static void predict_share(void *context, fnn_team *team, int thread, int threads
     predict_call *call = context;
     const fnn_prediction *p = call->prediction;
     const ptrdiff_t blocks = (p->x.rows + call->plan.chunk_rows - 1) / call->plan.chunk_rows;
-    for (int32_t i = 0; i < p->network->n_segments; i++) {
-        ptrdiff_t first, last;
-        FNN_TYPED(share_of_segment)(&call->plan, i, thread, threads, &first, &last);
-        FNN_TYPED(pack_segment)(&call->plan, p->params, i, first, last);
-    }
+    FNN_TYPED(pack_share)(&call->plan, thread, threads);
     fnn_team_barrier(team, thread);
     if (thread == 0) call->threads = threads;
     for (ptrdiff_t block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {

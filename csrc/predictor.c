@@ -150,7 +150,7 @@ static void one_row(const predictor_type *p, const real *x, real *y, real *scrat
             step->activation(1, step->n, from, step->n, to, step->n, step->parameter);
         else if (step->n <= FNN_THIN)
             kernels->matmul_thin(1, step->n, step->k, from, step->k, step->weight,
-                                 (step->k + FNN_CHAINS - 1) / FNN_CHAINS * FNN_CHAINS, step->bias, to, step->n);
+                                 fnn_padded_chains(step->k), step->bias, to, step->n);
         else
             kernels->matmul_row(step->n, step->k, from, step->weight, step->panel_stride, step->bias, to);
     }

@@ -16,13 +16,11 @@ static size_t piece(ptrdiff_t rows, ptrdiff_t stride) {
     return ((size_t)rows * (size_t)stride + line - 1) / line * line;
 }
 
-static ptrdiff_t padded_chains(ptrdiff_t k) { return (k + FNN_CHAINS - 1) / FNN_CHAINS * FNN_CHAINS; }
-
 /* Elements of B's working copy. */
 static size_t packed_size(int use, ptrdiff_t n, ptrdiff_t k) {
     const ptrdiff_t panel = FNN_TYPED(fnn_kernels_in_use)()->panel_columns;
     if (use == FNN_MATMUL_WEIGHT) return piece(k, FNN_TYPED(padded_stride)(n));
-    if (use == FNN_MATMUL_FORWARD && n <= FNN_THIN) return piece(n, padded_chains(k));
+    if (use == FNN_MATMUL_FORWARD && n <= FNN_THIN) return piece(n, fnn_padded_chains(k));
     return piece(k, (n + panel - 1) / panel * panel);
 }
 
@@ -45,7 +43,7 @@ static double run_matmul(int use, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const r
     const ptrdiff_t lda = FNN_TYPED(padded_stride)(a_columns), ldc = FNN_TYPED(padded_stride)(n);
     real *a_copy = workspace, *b_copy = a_copy + piece(a_rows, lda), *c_copy = b_copy + packed_size(use, n, k);
     const int thin = use != FNN_MATMUL_INPUT && n <= FNN_THIN;
-    const ptrdiff_t ldb = use == FNN_MATMUL_WEIGHT ? ldc : padded_chains(k);
+    const ptrdiff_t ldb = use == FNN_MATMUL_WEIGHT ? ldc : fnn_padded_chains(k);
     copy_rows(a_rows, a_columns, a, a_columns, a_copy, lda);
     if (use == FNN_MATMUL_WEIGHT) {
         copy_rows(k, n, b, n, b_copy, ldb);

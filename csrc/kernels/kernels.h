@@ -19,6 +19,7 @@
 #define FNN_THIN 8
 /* Rows of working copies of thin weights are padded with zeros to a multiple of this many elements. */
 #define FNN_CHAINS 16
+static inline ptrdiff_t fnn_padded_chains(ptrdiff_t k) { return (k + FNN_CHAINS - 1) / FNN_CHAINS * FNN_CHAINS; }
 
 /* f(rows, n, in, ldin, out, ldout, parameter). forward: out = f(in), in may be out. backward: out = out . f'(in), where
  * in holds the function's output or its input, whichever its row in the list asks for. */

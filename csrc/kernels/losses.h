@@ -148,16 +148,11 @@ FNN_INLINE vf binary_error(vf z, vf y, const element *e, vf *slope) {
     return vf_add(vf_fnma(z, y, vf_max(z, vf_zero())), tail);
 }
 
-/* log(1 + exp(z)) */
-FNN_INLINE vf softplus_of(vf z) {
-    return vf_add(vf_max(z, vf_zero()), vf_log1p(vf_exp(vf_neg(vf_abs(z)))));
-}
-
 /* -(1 - p)^gamma log p and its derivative in z, for p = sigmoid(z), through logarithms: log p = -log(1 + exp(-z)).
  * d/dz = gamma p (1 - p)^gamma log p - (1 - p)^(gamma + 1) */
 FNN_INLINE vf focal_term(vf z, vf gamma, vf *slope) {
-    const vf log_p = vf_neg(softplus_of(vf_neg(z))), p = vf_sigmoid(z), miss = vf_sigmoid(vf_neg(z));
-    const vf power = vf_exp(vf_neg(vf_mul(gamma, softplus_of(z)))); /* (1 - p)^gamma */
+    const vf log_p = vf_neg(softplus_forward(vf_neg(z))), p = vf_sigmoid(z), miss = vf_sigmoid(vf_neg(z));
+    const vf power = vf_exp(vf_neg(vf_mul(gamma, softplus_forward(z)))); /* (1 - p)^gamma */
     *slope = vf_mul(power, vf_sub(vf_mul(vf_mul(gamma, p), log_p), miss));
     return vf_neg(vf_mul(power, log_p));
 }
