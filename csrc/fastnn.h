@@ -251,7 +251,7 @@ int fnn_threads_worth(double work, int limit);
 const char *fnn_threads_backend(void);
 
 /* Stand-alone kernels, for tests and for whoever wants them: y[i] = f(x[i]). */
-typedef enum { FNN_EXP, FNN_LOG, FNN_TANH, FNN_SIGMOID } fnn_vector_function;
+typedef enum { FNN_EXP, FNN_LOG, FNN_TANH, FNN_SIGMOID, FNN_NORMAL_QUANTILE } fnn_vector_function;
 void fnn_vector(int real_type, int function, ptrdiff_t n, const void *x, void *y);
 
 /* C (m, n) = start + A.B in the three uses of training, on the calling thread, for tests and benchmarks. All C order.
