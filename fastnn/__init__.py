@@ -23,16 +23,20 @@ except ModuleNotFoundError as error:
     ) from None
 from .activations import ELU, ActivationFunction, LeakyReLU, activations
 from .callbacks import Callback
+from .composition import Concat, Residual, Split
 from .errors import DivergenceError
 from .files import load
 from .gradient_check import check_gradients
 from .history import History
 from .initializers import Initializer, initializers
-from .layers import Activation, Dense, Layer
+from .layers import Activation, Dense, Layer, PReLU
 from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .model import Sequential
+from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
 from .optimizers import SGD, Adam, Optimizer, optimizers
+from .regularization import Dropout, GaussianNoise
 from .runtime import get_num_threads, set_num_threads, show_config
+from .tables import Embedding, Table
 
 __version__ = "0.1.0"
 
@@ -42,21 +46,33 @@ __all__ = [
     "Activation",
     "ActivationFunction",
     "Adam",
+    "BatchNorm",
     "Callback",
+    "Concat",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
+    "Dropout",
+    "Embedding",
     "Focal",
+    "GaussianNoise",
     "History",
     "Huber",
     "Initializer",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "LossFunction",
+    "Normalization",
     "Optimizer",
+    "PReLU",
     "Predictor",
     "Quantile",
+    "RMSNorm",
+    "Residual",
     "Sequential",
+    "Split",
+    "Table",
     "__version__",
     "activations",
     "check_gradients",

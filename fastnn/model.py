@@ -20,11 +20,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _core, evaluation, files, inputs, passes, predictor, stepping
 from ._memory import allocate
-from .arguments import number, whole_number
+from .arguments import number, true_or_false, whole_number
 from .errors import DivergenceError
 from .graph import Graph, build
 from .history import History
-from .layers import Layer
+from .layers import Dense, Layer, all_parts
 from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
@@ -77,6 +77,9 @@ class Sequential:
         system and kept as ``net.seed``.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and outputs; data may have any.
+    scale_targets : bool, default False
+        For regression: the first ``fit`` learns mean and scale of y; training compares with scaled targets (so the
+        loss is that of scaled ones), and outputs are in the units of y.
 
     Attributes
     ----------
@@ -111,7 +114,9 @@ class Sequential:
         inputs: int | None = None,
         seed: int | None = None,
         dtype: DTypeLike = "float32",
+        scale_targets: bool = False,
     ) -> None:
+        self.scale_targets = true_or_false(scale_targets, "scale_targets")
         self.layers = _checked_layers(layers)
         self.dtype: np.dtype[Any] = _checked_dtype(dtype)
         self.seed = _checked_seed(seed)
@@ -121,16 +126,18 @@ class Sequential:
         self._optimizer: Optimizer | None = None
         self._state: _core.OptimizerState | None = None
         self._loss: LossFunction | None = None
+        self._targets_learned = False
         self._epochs_done = 0  # over the network's life: the number of the next permutation
         self._parameters: Parameters | None = None
         self._step_plan: stepping.StepPlan | None = None
         self._pass: passes.Pass | None = None
         self._gate = Lock()  # around _busy, which is set while a call that changes the network runs
         self._busy = False
-        graph = build(self.layers, 1 if inputs is None else whole_number(inputs, "inputs"))  # shows what is impossible
         if inputs is not None:
-            self._adopt_parameters(self._parameters_for(graph))
-        for layer in self.layers:
+            self._adopt_parameters(self._parameters_for(self._graph_for(whole_number(inputs, "inputs"))))
+        elif not self._needs_inputs:
+            self._graph_for(1)  # shows what is impossible
+        for layer in all_parts(self.layers):
             layer._owner = WeakMethod(self._layer_changed)
 
     # ---- training ---------------------------------------------------------------------------------------------------
@@ -344,12 +351,13 @@ class Sequential:
         if not isinstance(net, Sequential):
             raise TypeError(f"net must be a Sequential, not {type(net).__name__}")
         own, other = self._built(), net._built()
-        if [s.size for s in own.graph.segments] != [s.size for s in other.graph.segments] or own.dtype != other.dtype:
+        sizes = [[tensor.size for tensor in (*of.graph.segments, *of.graph.state)] for of in (own, other)]
+        if sizes[0] != sizes[1] or own.dtype != other.dtype:
             raise ValueError("soft_update needs two networks with the same layers and dtype")
-        moved = allocate(own.params.shape, own.dtype)
+        moved = allocate(own.numbers.shape, own.dtype)
         other.shared.read(lambda params: np.multiply(params, share, out=moved))
         self._pass = None
-        own.shared.write(_move, own.params, 1 - share, moved)
+        own.shared.write(_move, own.numbers, 1 - share, moved)
 
     # ---- use --------------------------------------------------------------------------------------------------------
 
@@ -472,7 +480,9 @@ class Sequential:
     @property
     def outputs(self) -> int:
         """Columns of the output."""
-        return build(self.layers, 1 if self.inputs is None else self.inputs).width
+        if self.inputs is None and self._needs_inputs:
+            return self._built().outputs
+        return self._graph_for(1).width
 
     @property
     def params(self) -> NDArray[Any]:
@@ -500,7 +510,8 @@ class Sequential:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parameters is None:
-            return _unbuilt, ([layer.__reduce__() for layer in self.layers], self.seed, self.dtype.name)
+            layers = [layer.__reduce__() for layer in self.layers]
+            return _unbuilt, (layers, self.seed, self.dtype.name, self.scale_targets)
         return files.from_bytes, (files.to_bytes(self),)
 
     # ---- for the files that do the work -----------------------------------------------------------------------------
@@ -517,7 +528,17 @@ class Sequential:
         return self._parameters
 
     def _graph_for(self, width: int) -> Graph:
-        return build(self.layers, width) if self._parameters is None else self._parameters.graph
+        if self._parameters is not None:
+            return self._parameters.graph
+        return build(self.layers, width, self.scale_targets)
+
+    @property
+    def _needs_inputs(self) -> bool:
+        """Whether the layers say nothing before the width of the input is known."""
+        for layer in self.layers:
+            if layer.needs_inputs or isinstance(layer, Dense):
+                return layer.needs_inputs
+        return False
 
     def _parameters_for(self, graph: Graph) -> Parameters:
         """The network's parameters; new ones, not yet its own, if it has none."""
@@ -574,11 +595,12 @@ class Sequential:
     def _layer_changed(self) -> None:
         """A layer was frozen, or its learning rate changed: another table of segments, the same numbers."""
         if self._parameters is not None:
-            self._parameters.replan(build(self.layers, self._parameters.inputs))
+            self._parameters.replan(build(self.layers, self._parameters.inputs, self.scale_targets))
 
 
-def _unbuilt(layers: list[tuple[Any, ...]], seed: int, dtype: str) -> Sequential:
-    return Sequential([make(*arguments) for make, arguments in layers], seed=seed, dtype=dtype)
+def _unbuilt(layers: list[tuple[Any, ...]], seed: int, dtype: str, scale_targets: bool) -> Sequential:
+    made = [make(*arguments) for make, arguments in layers]
+    return Sequential(made, seed=seed, dtype=dtype, scale_targets=scale_targets)
 
 
 def _move(params: NDArray[Any], keep: float, moved: NDArray[Any]) -> None:
@@ -595,7 +617,7 @@ def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     for place, layer in enumerate(checked):
         if not isinstance(layer, Layer):
             raise TypeError(f"layers[{place}] must be a layer such as Dense(10), not {layer!r}")
-        if layer.owned or layer in checked[:place]:
+        if any(part.owned for part in all_parts((layer,))) or layer in checked[:place]:
             raise ValueError(f"layers[{place}] belongs to a network already: make a new {type(layer).__name__}")
     return tuple(checked)
 

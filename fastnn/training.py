@@ -22,6 +22,7 @@ from .callbacks import CallbackList
 from .errors import DivergenceError
 from .evaluation import Evaluation
 from .history import History
+from .learning import find_categories, learn
 from .losses import resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
@@ -66,6 +67,7 @@ class Fit:
         self.shuffle = true_or_false(asked.shuffle, "shuffle")
 
         self.x = inputs.training_features(asked.X, net.inputs)
+        find_categories(net, self.x)
         graph = net._graph_for(self.x.shape[1])
         self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width)
         rows = self.x.shape[0]
@@ -81,19 +83,21 @@ class Fit:
         batch = self.rows if asked.batch_size is None else whole_number(asked.batch_size, "batch_size")
         self.batch = min(batch, self.rows)
         self.steps = -(-self.rows // self.batch)
+        self.learned = learn(net, self.parameters, self.x, self.y, self.subset)
         self.validation = self._validation(asked, held_out, own_weights)
         self.order = self._order()
         self.outputs = allocate((rows, graph.width), net.dtype) if self.metrics else None
-        self.snapshot = allocate(graph.n_params, net.dtype)
-        self.spare = allocate(graph.n_params, net.dtype)
+        self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
+        self.spare = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
         self.native = _core.Training(
             self.parameters.network,
             self.objective.core,
             self.state,
-            self.parameters.params,
+            self.parameters.numbers,
             self.parameters.grads,
+            self.parameters.draws,
             self.parameters.workspace(_core.USE_TRAIN, self.batch, threads),
             self.batch,
             threads,
@@ -160,6 +164,7 @@ class Fit:
         net._adopt(self.parameters, self.state, self.optimizer, self.objective.loss, history)
         net.stop_training = False
         shared = self.parameters.shared
+        shared.write(self.learned.apply)
         try:
             shared.begin(self.snapshot, self.spare)
             self.progress.begin()
@@ -173,7 +178,7 @@ class Fit:
                 self._call_back("on_epoch_end", net, epoch, dict(logs))
             self._call_back("on_fit_end", net)
         finally:
-            shared.token = (self.parameters.params,)
+            shared.token = (self.parameters.numbers,)
             self.progress.end()
         return history
 
@@ -200,7 +205,7 @@ class Fit:
         logs = {"loss": loss_sum / weight_sum if weight_sum else 0.0}
         logs |= self._training_metrics(steps)
         if self.validation is not None:
-            logs |= self.validation.run(self.parameters.params, "val_")
+            logs |= self.validation.run(self.parameters.numbers, "val_")
         return logs | {"learning_rate": self.optimizer.learning_rate, "seconds": perf_counter() - start}
 
     def _steps(self, epoch: int, first: int, count: int, before: NDArray[Any]) -> tuple[int, float, float]:
@@ -212,7 +217,7 @@ class Fit:
         if status in (_core.DIVERGED, _core.BAD_UPDATE):
             # A bad update is counted among the completed steps, a bad loss is not.
             batch = first + steps - (1 if status == _core.BAD_UPDATE and steps else 0)
-            self.parameters.params[...] = before
+            self.parameters.numbers[...] = before
             self.state.array[...] = 0
             self.state.step = 0
             what = "loss" if status == _core.DIVERGED else "updated weights"
