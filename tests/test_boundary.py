@@ -246,7 +246,7 @@ FUZZ = """
              net.params, net.grads]
 
     def operations():
-        """Networks of one operation of any kind, most numbers of which are wrong: what is made of them must run."""
+        # Networks of one operation of any kind, some numbers of which are wrong: what is made of them must run.
         kind, rows = draw.randrange(14), draw.choice((1, 4, 5))
         fields = [kind, 0, 1, -1, draw.choice((0, 0, -1)), -1, draw.choice((0, 1, 2)), 0, 0, 0, 0,
                   draw.choice((1, 4)), 0, 0.5, 0.5]
