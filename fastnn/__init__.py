@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
     ) from None
 from .activations import ELU, ActivationFunction, LeakyReLU, activations
 from .callbacks import Callback
+from .decision_metrics import F1, Precision, Recall
 from .errors import DivergenceError
 from .files import load
 from .gradient_check import check_gradients
@@ -30,14 +31,18 @@ from .history import History
 from .initializers import Initializer, initializers
 from .layers import Activation, Dense, Layer
 from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
+from .metric_function import MetricFunction
+from .metrics import metrics
 from .model import Sequential
 from .optimizers import SGD, Adam, Optimizer, optimizers
 from .runtime import get_num_threads, set_num_threads, show_config
+from .score_metrics import TopK
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
+    "F1",
     "SGD",
     "Activation",
     "ActivationFunction",
@@ -53,10 +58,14 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "LossFunction",
+    "MetricFunction",
     "Optimizer",
+    "Precision",
     "Predictor",
     "Quantile",
+    "Recall",
     "Sequential",
+    "TopK",
     "__version__",
     "activations",
     "check_gradients",
@@ -64,6 +73,7 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "metrics",
     "optimizers",
     "set_num_threads",
     "show_config",

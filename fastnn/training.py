@@ -73,6 +73,8 @@ class Fit:
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
         self.weights = inputs.class_weights(asked.class_weight, self.y, self.objective, graph.width, own_weights)
         inputs.check_finite(self.x, net.dtype, "X")
+        for metric in self.metrics:
+            metric.check(self.objective, self.y, graph.width)
 
         # Memory, all of it: from here to run() only MemoryError can happen.
         self.parameters = net._parameters_for(graph)
@@ -248,5 +250,4 @@ class Fit:
             rows = np.arange(self.rows) if self.order is None else self.order
             rows = rows[: steps * self.batch]
             y, output, weights = y[rows], output[rows], None if weights is None else weights[rows]
-        logits = self.objective.logits
-        return {metric.name: metric.measure(y, output, weights, logits) for metric in self.metrics}
+        return {metric.name: metric.measure(y, output, weights, self.objective) for metric in self.metrics}

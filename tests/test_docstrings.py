@@ -17,7 +17,7 @@ MODULES = sorted(
     if not module.name.endswith(("_core", "__main__"))
 )
 PUBLIC = [name for name in fn.__all__ if name != "__version__"]
-REGISTRIES = ["activations", "losses", "optimizers", "initializers"]
+REGISTRIES = ["activations", "losses", "optimizers", "initializers", "metrics"]
 
 # The public interface: arguments in their order, with their defaults. What is here stays; more may be added behind.
 SIGNATURES = {
