@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
         "Python from another folder"
     ) from None
 from .activations import ELU, ActivationFunction, LeakyReLU, activations
-from .callbacks import Callback
+from .callbacks import Callback, LambdaCallback, TimeLimit
 from .decision_metrics import F1, Precision, Recall
 from .errors import DivergenceError
 from .files import load
@@ -34,7 +34,9 @@ from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .metric_function import MetricFunction
 from .metrics import metrics
 from .model import Sequential
+from .monitoring import EarlyStopping, ReduceOnPlateau
 from .optimizers import SGD, Adam, Optimizer, optimizers
+from .recording import Checkpoint, CSVLogger, JSONLogger
 from .runtime import get_num_threads, set_num_threads, show_config
 from .score_metrics import TopK
 
@@ -47,14 +49,19 @@ __all__ = [
     "Activation",
     "ActivationFunction",
     "Adam",
+    "CSVLogger",
     "Callback",
+    "Checkpoint",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
+    "EarlyStopping",
     "Focal",
     "History",
     "Huber",
     "Initializer",
+    "JSONLogger",
+    "LambdaCallback",
     "Layer",
     "LeakyReLU",
     "LossFunction",
@@ -64,7 +71,9 @@ __all__ = [
     "Predictor",
     "Quantile",
     "Recall",
+    "ReduceOnPlateau",
     "Sequential",
+    "TimeLimit",
     "TopK",
     "__version__",
     "activations",

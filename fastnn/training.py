@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import true_or_false, whole_number
-from .callbacks import CallbackList
+from .callbacks import CallbackList, Preparation
 from .errors import DivergenceError
 from .evaluation import Evaluation
 from .history import History
 from .losses import resolve_loss
+from .metric_function import Better
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
 from .progress import Progress
 from .runtime import choose_threads
+from .snapshots import Snapshot
 from .splitting import split
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class Fit:
         self.snapshot = allocate(graph.n_params, net.dtype)
         self.spare = allocate(graph.n_params, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
+        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
         self.native = _core.Training(
             self.parameters.network,
@@ -139,6 +142,15 @@ class Fit:
         weights = inputs.sample_weights(weight[0] if weight else None, rows, "validation_data[2]")
         inputs.check_finite(x, dtype, "validation_data[0]")
         return Evaluation(self.parameters, objective, metrics, x, y, weights, threads)
+
+    def _measured(self) -> dict[str, Better | None]:
+        """The names in the logs of an epoch, as _epoch puts them together, and where good values are."""
+        measured: dict[str, Better | None] = {"loss": "lower"}
+        measured |= {metric.name: metric.better for metric in self.metrics}
+        if self.validation is not None:
+            for name in list(measured):
+                measured[f"val_{name}"] = measured[name]
+        return measured | {"learning_rate": None, "seconds": None}
 
     def _order(self) -> NDArray[np.int64] | None:
         if self.subset is not None:
