@@ -7,9 +7,6 @@ lost or left open, however ``fit`` ends.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -174,6 +171,8 @@ class CSVLogger(_Lines):
     def _prepare_fit(self, fit: Preparation) -> None:
         super()._prepare_fit(fit)
         if self.append and os.path.exists(self.path) and os.path.getsize(self.path):
+            import csv
+
             with open(self.path, encoding="utf-8", errors="replace", newline="") as file:
                 found = next(csv.reader(file), [])
             if found != self._header():
@@ -196,6 +195,9 @@ class CSVLogger(_Lines):
         self._write_row([epoch + 1, *(logs[name] for name in self._names)])
 
     def _write_row(self, row: Sequence[object]) -> None:
+        import csv
+        import io
+
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(row)
         self._write(text.getvalue())
@@ -228,5 +230,7 @@ class JSONLogger(_Lines):
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: dict[str, float]) -> None:
         """Write a line."""
+        import json
+
         finite = {name: value if math.isfinite(value) else None for name, value in logs.items()}
         self._write(json.dumps({"epoch": epoch + 1, **finite}, allow_nan=False) + "\n")
