@@ -84,16 +84,17 @@ class Metric:
 
 
 def _no_yes_or_no(y: NDArray[Any], objective: Objective, outputs: int) -> str | None:
-    """Why y of a loss of numbers cannot be taken for yes and no, or None: it holds 0 and 1 alone."""
+    """Why y of a loss of numbers cannot be taken for yes and no, or None: it holds two values, of one output 0 and 1."""
     loss = objective.loss.name
     if objective.columns != outputs:
         return f"needs one output for each column of y, but loss {loss!r} has {outputs} for {objective.columns}"
+    no, yes = (0, 1) if outputs == 1 else (y.min(), y.max())  # of several outputs the largest is what counts
     for start in range(0, len(y), ROWS_AT_A_TIME):
         piece = y[start : start + ROWS_AT_A_TIME]
-        other = piece[(piece != 0) & (piece != 1)]
+        other = piece[(piece != no) & (piece != yes)]
         if other.size:
             return (
-                f"needs classes, but loss {loss!r} has numbers, and y holds {other.flat[0]} beside 0 and 1: use "
+                f"needs classes, but loss {loss!r} has numbers, and y holds {other.flat[0]} beside {no} and {yes}: use "
                 "'cross_entropy' or 'binary_cross_entropy' for classes, or metrics such as 'mae' and 'r2'"
             )
     return None

@@ -369,7 +369,7 @@ TASKS = {
     "hinge": ("linear", 1, "hinge", np.where(Y == 1, 1, -1)),
     "numbers": ("linear", 3, "mse", NUMBERS),
     "0 and 1": ("tanh", 1, "mae", Y == 1),
-    "one-hot": ("linear", 3, "mse", np.eye(3)[Y]),
+    "one-hot": ("linear", 3, "mse", 2 * np.eye(3)[Y] - 1),
     "counts": ("linear", 3, "poisson", Y[:, None] + [0, 1, 2]),
     "normal": ("linear", 6, "gaussian_nll", NUMBERS),
     "quantiles": ("linear", 3, fn.Quantile([0.1, 0.5, 0.9]), NUMBERS[:, 0]),
