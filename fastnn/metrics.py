@@ -84,7 +84,7 @@ class Metric:
 
 
 def _no_yes_or_no(y: NDArray[Any], objective: Objective, outputs: int) -> str | None:
-    """Why y of a loss of numbers cannot be taken for yes and no, or None: it holds two values, of one output 0 and 1."""
+    """Why y of a loss of numbers is no yes and no, or None: it holds two values, 0 and 1 of a single output."""
     loss = objective.loss.name
     if objective.columns != outputs:
         return f"needs one output for each column of y, but loss {loss!r} has {outputs} for {objective.columns}"
