@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import pickle
+import threading
 import time
 from pathlib import Path
 
@@ -650,3 +651,52 @@ def test_callbacks_that_only_look_change_no_bit(tmp_path, name):
     plain.fit(X, Y, epochs=3, batch_size=8, verbose=0)
     watched.fit(X, Y, epochs=3, batch_size=8, callbacks=[SHIPPED[name](tmp_path)], verbose=0)
     assert (plain.params == watched.params).all() and (plain._state.array == watched._state.array).all()
+
+
+def test_each_fit_has_its_own_time(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("fastnn.callbacks.monotonic", lambda: now[0])
+
+    class Wait(fn.Callback):
+        def on_epoch_end(self, net, epoch, logs):
+            now[0] += 1.0
+
+    limit = fn.TimeLimit(3)
+    for _ in range(2):
+        assert classifier().fit(X, Y, epochs=9, callbacks=[Wait(), limit], verbose=0).epochs == 3
+
+
+def test_early_stopping_forgets_what_an_earlier_fit_found():
+    stopping = fn.EarlyStopping(1, "loss", mode="max")  # the loss falls: it stops at once
+    classifier().fit(X, Y, epochs=9, optimizer=fn.Adam(0.05), callbacks=[stopping], verbose=0)
+    assert (stopping.best_epoch, stopping.stopped_epoch) == (0, 1)
+    classifier().fit(X, Y, epochs=1, callbacks=[stopping], verbose=0)
+    assert (stopping.best_epoch, stopping.stopped_epoch) == (0, None)
+    classifier().fit(X, Y, epochs=0, callbacks=[stopping], verbose=0)
+    assert stopping.best_epoch is None and math.isnan(stopping.best)
+
+
+def test_other_threads_see_whole_weights_while_the_best_come_back():
+    """A reader during ``fit`` gets the outputs of some completed epoch's weights, never of half a restoration."""
+    net, remember, seen, over = classifier(), Remember(), [], threading.Event()
+
+    def read():
+        while not over.is_set():
+            seen.append(net.predict(X).tobytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for _ in range(20):
+            net.fit(X, NOISY, epochs=8, optimizer=fn.Adam(0.3), validation_fraction=0.5, batch_size=None, verbose=0,
+                    callbacks=[fn.EarlyStopping(2), remember])  # fmt: skip
+    finally:
+        over.set()
+        reader.join()
+    other = classifier()
+    possible = {other.predict(X).tobytes()}
+    for params in remember.params:
+        other.params[...] = params
+        possible.add(other.predict(X).tobytes())
+    wrong = [output for output in seen if output not in possible]
+    assert seen and not wrong
