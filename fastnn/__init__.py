@@ -24,6 +24,8 @@ except ModuleNotFoundError as error:
 from .activations import ELU, ActivationFunction, LeakyReLU, activations
 from .callbacks import Callback
 from .composition import Concat, Residual, Split
+from .callbacks import Callback, LambdaCallback, TimeLimit
+from .decision_metrics import F1, Precision, Recall
 from .errors import DivergenceError
 from .files import load
 from .gradient_check import check_gradients
@@ -31,48 +33,65 @@ from .history import History
 from .initializers import Initializer, initializers
 from .layers import Activation, Dense, Layer, PReLU
 from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
+from .metric_function import MetricFunction
+from .metrics import metrics
 from .model import Sequential
 from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
 from .optimizers import SGD, Adam, Optimizer, optimizers
 from .regularization import Dropout, GaussianNoise
 from .runtime import get_num_threads, set_num_threads, show_config
 from .tables import Embedding, Table
+from .monitoring import EarlyStopping, ReduceOnPlateau
+from .recording import Checkpoint, CSVLogger, JSONLogger
+from .score_metrics import TopK
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
+    "F1",
     "SGD",
     "Activation",
     "ActivationFunction",
     "Adam",
     "BatchNorm",
+    "CSVLogger",
     "Callback",
+    "Checkpoint",
     "Concat",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
     "Dropout",
+    "EarlyStopping",
     "Embedding",
     "Focal",
     "GaussianNoise",
     "History",
     "Huber",
     "Initializer",
+    "JSONLogger",
+    "LambdaCallback",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "LossFunction",
+    "MetricFunction",
     "Normalization",
     "Optimizer",
     "PReLU",
+    "Precision",
     "Predictor",
     "Quantile",
     "RMSNorm",
+    "Recall",
+    "ReduceOnPlateau",
     "Residual",
     "Sequential",
     "Split",
     "Table",
+    "TimeLimit",
+    "TopK",
     "__version__",
     "activations",
     "check_gradients",
@@ -80,6 +99,7 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "metrics",
     "optimizers",
     "set_num_threads",
     "show_config",

@@ -29,6 +29,7 @@ from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
 from .parameters import Parameters
+from .snapshots import Snapshot
 from .summary import summary
 from .training import Fit, FitArguments
 
@@ -187,12 +188,13 @@ class Sequential:
             Measured after each epoch, as "val_loss" and so on.
         validation_fraction : float, optional
             Hold out this part of X instead, drawn by the seed, in proportion for classes.
-        metrics : list of str and functions, optional
-            "accuracy", or f(y, output) -> float with y (rows, columns) in the network's dtype. While training, they see
-            the outputs each row had in its batch. "accuracy" is weighted like the loss.
+        metrics : list of str, objects and functions, optional
+            Names in ``fastnn.metrics``, objects such as ``fn.TopK(3)``, or f(y, output) -> float with y (rows, columns)
+            in the network's dtype. While training, they see the outputs each row had in its batch. Those of fastnn are
+            weighted like the loss.
         callbacks : list, optional
-            Objects with on_fit_begin(net), on_epoch_end(net, epoch, logs), on_batch_end(net, step, logs) or
-            on_fit_end(net).
+            ``fn.EarlyStopping()`` and so on, or objects with on_fit_begin(net), on_epoch_end(net, epoch, logs),
+            on_batch_end(net, step, logs) or on_fit_end(net).
         sample_weight : array-like (rows,), optional
             The loss is the weighted mean. A batch of weight 0 is skipped.
         class_weight : dict of label to weight or "balanced", optional
@@ -573,6 +575,16 @@ class Sequential:
         self._state, self._optimizer, self._loss, self._pass = state, optimizer, loss, None
         if history is not None:
             self.history = history
+
+    def _snapshot(self, into: Snapshot) -> None:
+        """Copy all that a step changes; for callbacks of fit."""
+        assert self._state is not None
+        into.take(self._built(), self._state)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Go back to it; for callbacks of fit."""
+        assert self._state is not None
+        snapshot.put(self._built(), self._state)
 
     @one_at_a_time
     def _apply_optimizer(self, optimizer: Optimizer) -> None:

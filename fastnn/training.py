@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import true_or_false, whole_number
-from .callbacks import CallbackList
+from .callbacks import CallbackList, Preparation
 from .errors import DivergenceError
 from .evaluation import Evaluation
 from .history import History
 from .learning import find_categories, learn
 from .losses import resolve_loss
+from .metric_function import Better
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
 from .progress import Progress
 from .runtime import choose_threads
+from .snapshots import Snapshot
 from .splitting import split
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class Fit:
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
         self.weights = inputs.class_weights(asked.class_weight, self.y, self.objective, graph.width, own_weights)
         inputs.check_finite(self.x, net.dtype, "X")
+        for metric in self.metrics:
+            metric.check(self.objective, self.y, graph.width)
 
         # Memory, all of it: from here to run() only MemoryError can happen.
         self.parameters = net._parameters_for(graph)
@@ -90,6 +94,7 @@ class Fit:
         self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
         self.spare = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
+        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
         self.native = _core.Training(
             self.parameters.network,
@@ -141,6 +146,15 @@ class Fit:
         weights = inputs.sample_weights(weight[0] if weight else None, rows, "validation_data[2]")
         inputs.check_finite(x, dtype, "validation_data[0]")
         return Evaluation(self.parameters, objective, metrics, x, y, weights, threads)
+
+    def _measured(self) -> dict[str, Better | None]:
+        """The names in the logs of an epoch, as _epoch puts them together, and where good values are."""
+        measured: dict[str, Better | None] = {"loss": "lower"}
+        measured |= {metric.name: metric.better for metric in self.metrics}
+        if self.validation is not None:
+            for name in list(measured):
+                measured[f"val_{name}"] = measured[name]
+        return measured | {"learning_rate": None, "seconds": None}
 
     def _order(self) -> NDArray[np.int64] | None:
         if self.subset is not None:
@@ -253,5 +267,4 @@ class Fit:
             rows = np.arange(self.rows) if self.order is None else self.order
             rows = rows[: steps * self.batch]
             y, output, weights = y[rows], output[rows], None if weights is None else weights[rows]
-        logits = self.objective.logits
-        return {metric.name: metric.measure(y, output, weights, logits) for metric in self.metrics}
+        return {metric.name: metric.measure(y, output, weights, self.objective) for metric in self.metrics}
