@@ -22,9 +22,8 @@ except ModuleNotFoundError as error:
         "Python from another folder"
     ) from None
 from .activations import ELU, ActivationFunction, LeakyReLU, activations
-from .callbacks import Callback
-from .composition import Concat, Residual, Split
 from .callbacks import Callback, LambdaCallback, TimeLimit
+from .composition import Concat, Residual, Split
 from .decision_metrics import F1, Precision, Recall
 from .errors import DivergenceError
 from .files import load
@@ -36,14 +35,14 @@ from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .metric_function import MetricFunction
 from .metrics import metrics
 from .model import Sequential
+from .monitoring import EarlyStopping, ReduceOnPlateau
 from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
 from .optimizers import SGD, Adam, Optimizer, optimizers
+from .recording import Checkpoint, CSVLogger, JSONLogger
 from .regularization import Dropout, GaussianNoise
 from .runtime import get_num_threads, set_num_threads, show_config
-from .tables import Embedding, Table
-from .monitoring import EarlyStopping, ReduceOnPlateau
-from .recording import Checkpoint, CSVLogger, JSONLogger
 from .score_metrics import TopK
+from .tables import Embedding, Table
 
 __version__ = "0.1.0"
 
