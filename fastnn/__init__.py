@@ -27,7 +27,7 @@ from .errors import DivergenceError
 from .files import load
 from .gradient_check import check_gradients
 from .history import History
-from .initializers import Initializer, initializers
+from .initializers import Constant, Initializer, initializers
 from .layers import Activation, Dense, Layer
 from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .model import Sequential
@@ -43,6 +43,7 @@ __all__ = [
     "ActivationFunction",
     "Adam",
     "Callback",
+    "Constant",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
