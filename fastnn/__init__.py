@@ -33,6 +33,7 @@ from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .model import Sequential
 from .optimizers import SGD, Adam, Optimizer, optimizers
 from .runtime import get_num_threads, set_num_threads, show_config
+from .schedules import ConstantSchedule, CosineSchedule, ExponentialSchedule, OneCycleSchedule, Schedule, StepSchedule
 
 __version__ = "0.1.0"
 
@@ -44,9 +45,12 @@ __all__ = [
     "Adam",
     "Callback",
     "Constant",
+    "ConstantSchedule",
+    "CosineSchedule",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
+    "ExponentialSchedule",
     "Focal",
     "History",
     "Huber",
@@ -54,10 +58,13 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "LossFunction",
+    "OneCycleSchedule",
     "Optimizer",
     "Predictor",
     "Quantile",
+    "Schedule",
     "Sequential",
+    "StepSchedule",
     "__version__",
     "activations",
     "check_gradients",

@@ -154,6 +154,7 @@ class Sequential:
         class_weight: Any = None,
         threads: int | None = None,
         verbose: int = 1,
+        schedule: Any = None,
     ) -> History:
         """Train on rows of X with targets y.
 
@@ -194,6 +195,10 @@ class Sequential:
             Exactly so many; default: as many as pay. Results do not depend on it.
         verbose : {0, 1, 2}, default 1
             Nothing, a progress bar, or a line per epoch.
+        schedule : object such as ``fn.CosineSchedule(warmup=200)``, or function, optional
+            Multiplies the optimizer's learning rate in each step: f(step) or f(step, steps) -> factor, where step
+            counts from 0 in this call, and steps are all of this call. "learning_rate" in the history is that of the
+            epoch's last step.
 
         Returns
         -------
@@ -219,7 +224,7 @@ class Sequential:
         """
         asked = FitArguments(
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
-            callbacks, sample_weight, class_weight, threads, verbose,
+            callbacks, sample_weight, class_weight, threads, verbose, schedule,
         )  # fmt: skip
         return Fit(self, asked).run()
 
