@@ -12,8 +12,9 @@ from . import _core, inputs
 from ._memory import allocate
 from .arguments import number
 from .evaluation import Evaluation
-from .losses import resolve_loss
+from .losses import Objective, resolve_loss
 from .parameters import Parameters
+from .python_loss import make_training
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -79,7 +80,7 @@ def check_gradients(
     copy = Parameters(graph, double)
     copy.params[...] = net._parameters_for(graph).params
     evaluation = Evaluation(copy, objective, (), x, targets, weights, 1)
-    gradient = _gradient(copy, objective.core, x, targets, weights)
+    gradient = _gradient(copy, objective, x, targets, weights)
 
     worst, where = 0.0, ""
     for segment in graph.segments:
@@ -98,14 +99,13 @@ def check_gradients(
     return worst
 
 
-def _gradient(copy: Parameters, objective: Any, x: Any, targets: Any, weights: Any) -> NDArray[np.float64]:
+def _gradient(copy: Parameters, objective: Objective, x: Any, targets: Any, weights: Any) -> NDArray[np.float64]:
     """w - (w after one step with learning rate 1)."""
     size, rows = copy.params.size, x.shape[0]
     states = _core.optimizer_states("sgd")
     state = _core.OptimizerState(copy.network, "sgd", allocate(states * size, copy.dtype, zero=True))
-    workspace = copy.workspace(_core.USE_TRAIN, rows, 1)
     before = copy.params.copy()
-    native = _core.Training(copy.network, objective, state, copy.params, copy.grads, workspace, rows, 1)
+    native = make_training(objective, copy, state, rows, 1)
     native.bind(x, targets.labels, targets.values, weights, None, None, False, 0)
     native.run(0, 0, 1, 1.0)
     gradient: NDArray[np.float64] = before - copy.params

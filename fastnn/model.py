@@ -168,8 +168,10 @@ class Sequential:
         y : array-like
             (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
             probabilities; for several quantiles (rows,), for "gaussian_nll" (rows, outputs / 2).
-        loss : str, row of ``fastnn.losses`` or object such as ``fn.Huber(0.5)``, optional
-            Default by the last layer: softmax "cross_entropy", sigmoid "binary_cross_entropy", else "mse".
+        loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
+            Default by the last layer: softmax "cross_entropy", sigmoid "binary_cross_entropy", else "mse". A function
+            f(y, output), both (rows, columns) in the network's dtype, returns the loss of each row, (rows,), and its
+            gradient with respect to the output, (rows, outputs); it is not saved in files.
         optimizer : str or Optimizer, default "adam"
         epochs : int, default 10
             Further passes over the rows.
@@ -397,7 +399,7 @@ class Sequential:
         ----------
         X, y, metrics, sample_weight, threads
             As in :meth:`fit`.
-        loss : str, row of ``fastnn.losses`` or object such as ``fn.Huber(0.5)``, optional
+        loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
             Default: the loss the network was trained with, else by the last layer.
 
         Returns

@@ -26,6 +26,7 @@ from .losses import resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
 from .progress import Progress
+from .python_loss import make_training
 from .runtime import choose_threads
 from .schedules import resolve_schedule
 from .splitting import split
@@ -93,16 +94,7 @@ class Fit:
         self.spare = allocate(graph.n_params, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
-        self.native = _core.Training(
-            self.parameters.network,
-            self.objective.core,
-            self.state,
-            self.parameters.params,
-            self.parameters.grads,
-            self.parameters.workspace(_core.USE_TRAIN, self.batch, threads),
-            self.batch,
-            threads,
-        )
+        self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
         shuffle_in_c = self.shuffle and self.subset is None
         labels, values = self.y.labels, self.y.values
         self.native.bind(self.x, labels, values, self.weights, self.outputs, self.order, shuffle_in_c, net.seed)
