@@ -29,7 +29,7 @@ from .errors import DivergenceError
 from .files import load
 from .gradient_check import check_gradients
 from .history import History
-from .initializers import Initializer, initializers
+from .initializers import Constant, Initializer, initializers
 from .layers import Activation, Dense, Layer, PReLU
 from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .metric_function import MetricFunction
@@ -41,6 +41,7 @@ from .optimizers import SGD, Adam, Optimizer, optimizers
 from .recording import Checkpoint, CSVLogger, JSONLogger
 from .regularization import Dropout, GaussianNoise
 from .runtime import get_num_threads, set_num_threads, show_config
+from .schedules import ConstantSchedule, CosineSchedule, ExponentialSchedule, OneCycleSchedule, Schedule, StepSchedule
 from .score_metrics import TopK
 from .tables import Embedding, Table
 
@@ -58,12 +59,16 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "Concat",
+    "Constant",
+    "ConstantSchedule",
+    "CosineSchedule",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
     "Embedding",
+    "ExponentialSchedule",
     "Focal",
     "GaussianNoise",
     "History",
@@ -77,6 +82,7 @@ __all__ = [
     "LossFunction",
     "MetricFunction",
     "Normalization",
+    "OneCycleSchedule",
     "Optimizer",
     "PReLU",
     "Precision",
@@ -86,8 +92,10 @@ __all__ = [
     "Recall",
     "ReduceOnPlateau",
     "Residual",
+    "Schedule",
     "Sequential",
     "Split",
+    "StepSchedule",
     "Table",
     "TimeLimit",
     "TopK",

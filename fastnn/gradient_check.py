@@ -13,8 +13,9 @@ from . import _core, inputs
 from ._memory import allocate
 from .arguments import number
 from .layers import place_of
-from .losses import resolve_loss
+from .losses import Objective, resolve_loss
 from .parameters import Parameters
+from .python_loss import make_training
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -79,7 +80,7 @@ def check_gradients(
 
     copy = Parameters(graph, double)
     copy.numbers[...] = net._parameters_for(graph).numbers
-    step = TrainingStep(copy, objective.core, x, targets, weights, net.seed)
+    step = TrainingStep(copy, objective, x, targets, weights, net.seed)
     gradient = step.gradient()
 
     # A bias before a norm of columns has no effect: what is computed for it is rounding.
@@ -107,14 +108,12 @@ class TrainingStep:
     The loss is that of training: with the same random masks each time, and norms over the batch.
     """
 
-    def __init__(self, copy: Parameters, objective: Any, x: Any, targets: Any, weights: Any, seed: int) -> None:
+    def __init__(self, copy: Parameters, objective: Objective, x: Any, targets: Any, weights: Any, seed: int) -> None:
         self._copy = copy
         size, rows = copy.params.size, x.shape[0]
         states = _core.optimizer_states("sgd")
         state = _core.OptimizerState(copy.network, "sgd", allocate(states * size, copy.dtype, zero=True))
-        workspace = copy.workspace(_core.USE_TRAIN, rows, 1)
-        numbers, grads, draws = copy.numbers, copy.grads, copy.draws
-        self._native = _core.Training(copy.network, objective, state, numbers, grads, draws, workspace, rows, 1)
+        self._native = make_training(objective, copy, state, rows, 1)
         self._native.bind(x, targets.labels, targets.values, weights, None, None, False, seed)
 
     def loss(self) -> float:

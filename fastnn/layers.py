@@ -20,12 +20,14 @@ from . import _core
 from .arguments import number, true_or_false, whole_number
 from .errors import unknown_name
 from .graph import Graph, known_activation
-from .initializers import Initializer, initializers
+from .initializers import Initializer
+from .initializers import initializer as spelled_initializer
 
 DEFAULTS: dict[str, Any] = {  # of all layers: not worth showing
     "activation": "linear",
     "use_bias": True,
     "initializer": "auto",
+    "bias_initializer": "zeros",
     "name": None,
     "trainable": True,
     "learning_rate_factor": 1.0,
@@ -147,9 +149,11 @@ class Dense(Layer):
     activation : str or row of ``fastnn.activations``, optional
         f; default linear.
     use_bias : bool, default True
-    initializer : str, default "auto"
-        Where the weights start: a name of ``fastnn.initializers``; "auto" follows the activation
-        ("he_uniform" for relu, else "glorot_uniform"). Biases start at 0.
+    initializer : str or row of ``fastnn.initializers``, default "auto"
+        Where the weights start; "auto" follows the activation: "he_uniform" for relu and its family, "lecun_uniform"
+        for selu, else "glorot_uniform".
+    bias_initializer : str or row of ``fastnn.initializers``, default "zeros"
+        Where the biases start, such as "constant(0.1)"; they count as a matrix of one row.
     trainable : bool, default True
         False freezes the layer.
     learning_rate_factor : float, default 1
@@ -178,6 +182,7 @@ class Dense(Layer):
         *,
         use_bias: bool = True,
         initializer: str | Initializer = "auto",
+        bias_initializer: str | Initializer = "zeros",
         trainable: bool = True,
         learning_rate_factor: float = 1.0,
         name: str | None = None,
@@ -185,15 +190,16 @@ class Dense(Layer):
         self.units = whole_number(units, "units")
         self.activation = known_activation(activation)
         self.use_bias = true_or_false(use_bias, "use_bias")
-        self.initializer = known_initializer(initializer)
+        self.initializer = "auto" if initializer == "auto" else known_initializer(initializer, "initializer")
+        self.bias_initializer = known_initializer(bias_initializer, "bias_initializer")
         super().__init__(name, trainable, learning_rate_factor)
 
     def add_to(self, graph: Graph) -> None:
-        start = initializers[self.activation.initializer if self.initializer == "auto" else self.initializer]
+        start = spelled_initializer(self.activation.initializer if self.initializer == "auto" else self.initializer)
         weight = graph.tensor(self, "weight", graph.width, self.units, start, decays=True)
         bias = -1
         if self.use_bias:
-            bias = graph.tensor(self, "bias", 1, self.units, initializers["zeros"], decays=False)
+            bias = graph.tensor(self, "bias", 1, self.units, spelled_initializer(self.bias_initializer), decays=False)
         graph.dense(weight, bias)
         graph.activation(self.activation)
 
@@ -203,6 +209,7 @@ class Dense(Layer):
             "activation": self.activation.spelled,
             "use_bias": self.use_bias,
             "initializer": self.initializer,
+            "bias_initializer": self.bias_initializer,
             **super().config(),
         }
 
@@ -338,15 +345,13 @@ def layer_from_config(kind: str, config: dict[str, Any]) -> Layer:
     return LAYERS[kind].from_config(config)
 
 
-def known_initializer(initializer: object) -> str:
-    """The name of an initializer, which may be "auto"."""
+def known_initializer(initializer: object, argument: str) -> str:
+    """An initializer as it is spelled in a layer's arguments and in a file."""
     if isinstance(initializer, Initializer):
-        return initializer.name
+        return initializer.spelled
     if not isinstance(initializer, str):
-        raise TypeError(f"initializer must be a name, not {type(initializer).__name__}")
-    if initializer != "auto" and initializer not in initializers:
-        raise unknown_name("initializer", initializer, ("auto", *initializers))
-    return initializer
+        raise TypeError(f"{argument} must be a name or a row of fastnn.initializers, not {type(initializer).__name__}")
+    return spelled_initializer(initializer).spelled
 
 
 def overwrite(tensor: NDArray[Any], value: ArrayLike, name: str) -> None:

@@ -162,6 +162,7 @@ class Sequential:
         class_weight: Any = None,
         threads: int | None = None,
         verbose: int = 1,
+        schedule: Any = None,
     ) -> History:
         """Train on rows of X with targets y.
 
@@ -175,8 +176,10 @@ class Sequential:
         y : array-like
             (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
             probabilities; for several quantiles (rows,), for "gaussian_nll" (rows, outputs / 2).
-        loss : str, row of ``fastnn.losses`` or object such as ``fn.Huber(0.5)``, optional
-            Default by the last layer: softmax "cross_entropy", sigmoid "binary_cross_entropy", else "mse".
+        loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
+            Default by the last layer: softmax "cross_entropy", sigmoid "binary_cross_entropy", else "mse". A function
+            f(y, output), both (rows, columns) in the network's dtype, returns the loss of each row, (rows,), and its
+            gradient with respect to the output, (rows, outputs); it is not saved in files.
         optimizer : str or Optimizer, default "adam"
         epochs : int, default 10
             Further passes over the rows.
@@ -203,6 +206,10 @@ class Sequential:
             Exactly so many; default: as many as pay. Results do not depend on it.
         verbose : {0, 1, 2}, default 1
             Nothing, a progress bar, or a line per epoch.
+        schedule : object such as ``fn.CosineSchedule(warmup=200)``, or function, optional
+            Multiplies the optimizer's learning rate in each step: f(step) or f(step, steps) -> factor, where step
+            counts from 0 in this call, and steps are all of this call. "learning_rate" in the history is that of the
+            epoch's last step.
 
         Returns
         -------
@@ -228,7 +235,7 @@ class Sequential:
         """
         asked = FitArguments(
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
-            callbacks, sample_weight, class_weight, threads, verbose,
+            callbacks, sample_weight, class_weight, threads, verbose, schedule,
         )  # fmt: skip
         return Fit(self, asked).run()
 
@@ -402,7 +409,7 @@ class Sequential:
         ----------
         X, y, metrics, sample_weight, threads
             As in :meth:`fit`.
-        loss : str, row of ``fastnn.losses`` or object such as ``fn.Huber(0.5)``, optional
+        loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
             Default: the loss the network was trained with, else by the last layer.
 
         Returns

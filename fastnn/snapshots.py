@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """Parameters, and what the optimizer remembers: memory for one copy, filled as often as wanted."""
+    """Parameters, state and what the optimizer remembers: memory for one copy, filled as often as wanted."""
 
     def __init__(self, parameters: Parameters, state: _core.OptimizerState) -> None:
-        self._params: NDArray[Any] = allocate(parameters.params.shape, parameters.dtype)
+        self._numbers: NDArray[Any] = allocate(parameters.numbers.shape, parameters.dtype)
         self._state: NDArray[Any] = allocate(state.array.shape, parameters.dtype)
         self._step = 0
 
     def take(self, parameters: Parameters, state: _core.OptimizerState) -> None:
         """Copy them from a network."""
-        self._params[...] = parameters.params
+        self._numbers[...] = parameters.numbers
         self._state[...] = state.array
         self._step = state.step
 
     def put(self, parameters: Parameters, state: _core.OptimizerState) -> None:
         """Copy them back."""
-        parameters.params[...] = self._params
+        parameters.numbers[...] = self._numbers
         state.array[...] = self._state
         state.step = self._step

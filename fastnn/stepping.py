@@ -17,6 +17,7 @@ from ._memory import allocate
 from .errors import DivergenceError
 from .losses import resolve_loss
 from .optimizers import Optimizer, resolve_optimizer
+from .python_loss import make_training
 from .runtime import choose_threads
 
 if TYPE_CHECKING:
@@ -39,17 +40,16 @@ class StepPlan:
         self.rows = rows
         self.state = net._state_for(self.optimizer, parameters)
         work = parameters.training_work(rows)
-        self.heavy = work > HEAVY
-        team = choose_threads(threads, work)
-        workspace = parameters.workspace(_core.USE_TRAIN, rows, team)
-        self.native = _core.Training(
-            self.network, self.objective.core, self.state, parameters.numbers, parameters.grads, parameters.draws, workspace,
-            rows, team
-        )
+        self.native = make_training(self.objective, parameters, self.state, rows, choose_threads(threads, work))
         targets = self.objective.targets
-        labels = allocate(rows, np.int32) if targets in ("classes", "labels") else None
-        self.native.prepare_steps(labels, inputs.BOUNDS.get(targets))
-        self.direct = not self.heavy and targets != "signs"  # which are no interval
+        # A Python function takes its time, and may run anything: readers get a snapshot meanwhile.
+        self.heavy = work > HEAVY or not isinstance(self.native, _core.Training)
+        self.direct: _core.Training | None = None  # what may be handed a batch unseen
+        if isinstance(self.native, _core.Training):
+            labels = allocate(rows, np.int32) if targets in ("classes", "labels") else None
+            self.native.prepare_steps(labels, inputs.BOUNDS.get(targets))
+            if not self.heavy and targets != "signs":  # which are no interval
+                self.direct = self.native
         self._hyper_changes = -1
 
     @staticmethod
@@ -87,10 +87,10 @@ def train_step(
     """See ``Sequential.train_step``; the network is the caller's alone meanwhile."""
     plan = net._step_plan
     known = plan is not None and plan.fits(net, loss, optimizer, threads)
-    if plan is not None and known and plan.direct:
+    if plan is not None and known and plan.direct is not None:
         plan.set_hyper()
         rate = plan.optimizer.learning_rate
-        result = plan.parameters.shared.write(plan.native.step, X, y, sample_weight, rate)
+        result = plan.parameters.shared.write(plan.direct.step, X, y, sample_weight, rate)
         if result is not None:
             if result[0] != _core.FINISHED:
                 raise _divergence(plan, result[0], rate)

@@ -206,7 +206,7 @@ class Table(Layer):
             codes = x[:, column]
             if codes.dtype.kind == "f" and (wrong := np.flatnonzero(codes != np.trunc(codes))).size:
                 raise ValueError(
-                    f"X is {codes[wrong[0]]} in row {wrong[0]}, column {column}: a categorical column of Table must hold "
+                    f"X is {codes[wrong[0]]} in row {wrong[0]}, column {column}: a categorical column must hold "
                     "whole numbers 0, 1, 2 ... (missing: -1)"
                 )
             if count and given is None:

@@ -28,7 +28,9 @@ from .metric_function import Better
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
 from .progress import Progress
+from .python_loss import make_training
 from .runtime import choose_threads
+from .schedules import resolve_schedule
 from .snapshots import Snapshot
 from .splitting import split
 
@@ -55,6 +57,7 @@ class FitArguments:
     class_weight: Any
     threads: int | None
     verbose: Any
+    schedule: Any
 
 
 class Fit:
@@ -67,6 +70,7 @@ class Fit:
         self.metrics = resolve_metrics(asked.metrics)
         self.callbacks = CallbackList(asked.callbacks)
         self.shuffle = true_or_false(asked.shuffle, "shuffle")
+        self.schedule = resolve_schedule(asked.schedule)
 
         self.x = inputs.training_features(asked.X, net.inputs)
         find_categories(net, self.x)
@@ -88,6 +92,8 @@ class Fit:
         self.batch = min(batch, self.rows)
         self.steps = -(-self.rows // self.batch)
         self.learned = learn(net, self.parameters, self.x, self.y, self.subset)
+        self.factors = None if self.schedule is None else self._factors(0)  # of the learning rate, one epoch's
+        self.last_rate = self.optimizer.learning_rate  # of the last step
         self.validation = self._validation(asked, held_out, own_weights)
         self.order = self._order()
         self.outputs = allocate((rows, graph.width), net.dtype) if self.metrics else None
@@ -96,17 +102,7 @@ class Fit:
         self.state = net._state_for(self.optimizer, self.parameters)
         self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
-        self.native = _core.Training(
-            self.parameters.network,
-            self.objective.core,
-            self.state,
-            self.parameters.numbers,
-            self.parameters.grads,
-            self.parameters.draws,
-            self.parameters.workspace(_core.USE_TRAIN, self.batch, threads),
-            self.batch,
-            threads,
-        )
+        self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
         shuffle_in_c = self.shuffle and self.subset is None
         labels, values = self.y.labels, self.y.values
         self.native.bind(self.x, labels, values, self.weights, self.outputs, self.order, shuffle_in_c, net.seed)
@@ -163,6 +159,11 @@ class Fit:
             return order
         return allocate(self.rows, np.int64) if self.shuffle else None
 
+    def _factors(self, epoch: int) -> NDArray[np.float64]:
+        """What the schedule makes of an epoch's steps; it counts the steps of this fit."""
+        assert self.schedule is not None
+        return self.schedule.factors(epoch * self.steps, self.steps, max(self.epochs, 1) * self.steps)
+
     def _headline(self, loss_was_chosen: bool) -> str:
         loss = str(self.objective.loss) + (" (by the last layer)" if loss_was_chosen else "")
         optimizer = f"{type(self.optimizer).__name__}, learning rate {self.optimizer.learning_rate:g}"
@@ -208,6 +209,8 @@ class Fit:
     def _epoch(self, epoch: int, before: NDArray[Any]) -> dict[str, float]:
         """One epoch; `before` are the parameters to go back to."""
         start = perf_counter()
+        if self.schedule is not None and epoch > 0:
+            self.factors = self._factors(epoch)
         if self.subset is not None and self.order is not None and self.shuffle:
             _core.permutation(self.net.seed, _core.STREAM_SHUFFLE, self.net._epochs_done, self.order)
             np.take(self.subset, self.order.copy(), out=self.order, mode="clip")
@@ -220,17 +223,21 @@ class Fit:
         logs |= self._training_metrics(steps)
         if self.validation is not None:
             logs |= self.validation.run(self.parameters.numbers, "val_")
-        return logs | {"learning_rate": self.optimizer.learning_rate, "seconds": perf_counter() - start}
+        return logs | {"learning_rate": self.last_rate, "seconds": perf_counter() - start}
 
     def _steps(self, epoch: int, first: int, count: int, before: NDArray[Any]) -> tuple[int, float, float]:
         """Some steps in one native call -> steps, loss sum, weight sum."""
-        rate = self.optimizer.learning_rate
+        rate: Any = self.optimizer.learning_rate
+        if self.factors is not None:
+            rate = rate * self.factors[first : first + count]
         self.state.set_hyper(self.optimizer.hyper)
         status, threads, steps, loss_sum, weight_sum = self.native.run(self.net._epochs_done, first, count, rate)
+        self.last_rate = rate if self.factors is None else float(rate[max(steps - 1, 0)])
         self.net.threads_used = self.net.history.threads = threads
         if status in (_core.DIVERGED, _core.BAD_UPDATE):
             # A bad update is counted among the completed steps, a bad loss is not.
             batch = first + steps - (1 if status == _core.BAD_UPDATE and steps else 0)
+            rate = rate if self.factors is None else float(rate[batch - first])
             self.parameters.numbers[...] = before
             self.state.array[...] = 0
             self.state.step = 0
@@ -252,7 +259,7 @@ class Fit:
             _, loss, weight = self._steps(epoch, step, 1, before)
             loss_sum += loss
             weight_sum += weight
-            logs = {"loss": loss / weight if weight else 0.0, "learning_rate": self.optimizer.learning_rate}
+            logs = {"loss": loss / weight if weight else 0.0, "learning_rate": self.last_rate}
             self._call_back("on_batch_end", self.net, epoch * self.steps + step, logs)
             if self.net.stop_training:
                 return step + 1, loss_sum, weight_sum

@@ -88,8 +88,11 @@ cdef class Training(Interruptible):
         self.check_order, self.is_shuffled = order is not None and not shuffle, False
         self.keep = (x, labels, values, weights, outputs, order)
 
-    def run(self, uint64_t epoch, Py_ssize_t first_step, Py_ssize_t n_steps, double learning_rate, bint poll=True):
-        """Some steps of an epoch -> (status, threads, steps, loss_sum, weight_sum); raises what a signal raised."""
+    def run(self, uint64_t epoch, Py_ssize_t first_step, Py_ssize_t n_steps, learning_rate, bint poll=True):
+        """Some steps of an epoch -> (status, threads, steps, loss_sum, weight_sum); raises what a signal raised.
+
+        learning_rate is a number, or a float64 array with one for each of the steps.
+        """
         cdef fnn_training_result result
         cdef fnn_training c = self.c
         cdef ptrdiff_t i, steps
@@ -110,8 +113,12 @@ cdef class Training(Interruptible):
                 raise ValueError("order: no such row")
         c.shuffle = c.shuffle and first_step == 0  # later steps go on in the order of the first
         c.epoch, c.first_step, c.n_steps = epoch, first_step, n_steps
-        self.learning_rate = learning_rate
-        c.learning_rates, c.n_learning_rates = &self.learning_rate, 1
+        if cnp.PyArray_Check(learning_rate):
+            c.learning_rates = <double *>vector(learning_rate, cnp.NPY_FLOAT64, n_steps, False, "learning_rate")
+            c.n_learning_rates = n_steps
+        else:
+            self.learning_rate = learning_rate
+            c.learning_rates, c.n_learning_rates = &self.learning_rate, 1
         if poll:
             c.poll, c.poll_context, c.poll_seconds = poll_signals, <void *>self, POLL_SECONDS
         c.draw = <uint64_t>self.draws[0]

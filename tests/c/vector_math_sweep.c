@@ -88,7 +88,7 @@ static const function FUNCTIONS[] = {
     {"log1p", block_log1p, exact_log1p, 1.0, 0, 1},
     {"tanh", block_tanh, exact_tanh, 2.0, (real)-INFINITY, (real)INFINITY},
     {"sigmoid", block_sigmoid, exact_sigmoid, 2.0, (real)-INFINITY, (real)INFINITY},
-    {"quantile", block_quantile, exact_quantile, 6.0, 0, 1},
+    {"quantile", block_quantile, exact_quantile, 7.0, 0, 1},
 };
 
 /* ---- bits ---------------------------------------------------------------------------------------------------- */
