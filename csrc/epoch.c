@@ -42,9 +42,8 @@ typedef struct {
 typedef struct {
     ptrdiff_t first, rows; /* of the epoch's order */
     ptrdiff_t slots;
-    double learning_rate;
     double loss_sum, weight_sum;
-    int64_t update; /* its number, were it applied */
+    update_step update; /* were it applied */
 } step_state;
 
 static void look_at_clock(train_call *call, double work) {
@@ -119,10 +118,11 @@ static void carry_slots(train_call *call, const step_state *step, int thread, in
 }
 
 /* Second phase for this thread's rows of one segment, its gradient being complete. */
-static void apply_update(train_call *call, const step_state *step, int32_t segment, ptrdiff_t first, ptrdiff_t last) {
+static void apply_update(train_call *call, step_state *step, int32_t segment, ptrdiff_t first, ptrdiff_t last) {
     const fnn_training *t = call->training;
-    if (FNN_TYPED(update_segment)(t->network, call->plan.kernels, t->optimizer, step->update, step->learning_rate,
-                                  1 / step->weight_sum, segment, first, last, t->params, t->grads))
+    step->update.scale = 1 / step->weight_sum;
+    if (FNN_TYPED(update_segment)(t->network, call->plan.kernels, &step->update, segment, first, last, t->params,
+                                  t->grads))
         atomic_store_explicit(&call->bad, 1, memory_order_relaxed);
     FNN_TYPED(pack_segment)(&call->plan, t->params, segment, first, last);
 }
@@ -189,18 +189,19 @@ static void run_steps(void *context, fnn_team *team, int thread, int threads) {
     train_call *call = context;
     const fnn_training *t = call->training;
     const ptrdiff_t n = t->x.rows;
-    int64_t update = t->optimizer->step;
+    fnn_optimizer optimizer = *t->optimizer; /* every thread keeps count */
     double loss_sum = 0, weight_sum = 0;
     ptrdiff_t steps = 0;
     int status = FNN_FINISHED;
     FNN_TYPED(pack_share)(&call->plan, thread, threads);
     fnn_team_barrier(team, thread);
     while (steps < t->n_steps) {
-        step_state step = {.first = (t->first_step + steps) * t->batch, .update = update + 1};
+        step_state step = {.first = (t->first_step + steps) * t->batch,
+                           .update = {.optimizer = FNN_TYPED(optimizer_after_update)(&optimizer), .factor = 1}};
         step.rows = n - step.first < t->batch ? n - step.first : t->batch;
         if (step.rows <= 0) break;
         step.slots = FNN_TYPED(slots_of)(t->network, step.rows);
-        step.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? steps : 0];
+        step.update.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? steps : 0];
         const int dropped = call->plan.depth_first ? step_depth_first(call, &step, team, thread, threads)
                                                    : step_by_layers(call, &step, team, thread, threads);
         if (dropped) {
@@ -214,14 +215,14 @@ static void run_steps(void *context, fnn_team *team, int thread, int threads) {
             break;
         }
         steps++;
-        update += updates(&step);
+        if (updates(&step)) optimizer = step.update.optimizer;
         if (atomic_load_explicit(&call->bad, memory_order_relaxed)) {
             status = FNN_BAD_UPDATE;
             break;
         }
     }
     if (thread != 0) return;
-    t->optimizer->step = update;
+    *t->optimizer = optimizer;
     *call->result = (fnn_training_result){status, threads, steps, loss_sum, weight_sum};
 }
 

@@ -95,10 +95,18 @@ typedef struct {
 
 #define FNN_MAX_STATES 3
 typedef struct {
-    int32_t kind;      /* index into fnn_optimizer_name() */
-    double hyper[8];   /* in the order of fnn_optimizer_hyper_name(); the learning rate is given per step */
-    void *state;       /* (fnn_optimizer_states(kind), n_params), zeros at the start */
-    int64_t step;      /* updates made so far; raised by each update */
+    int32_t kind;        /* index into fnn_optimizer_name() */
+    double hyper[8];     /* in the order of fnn_optimizer_hyper_name(); the learning rate is given per step */
+    double weight_decay; /* w -= learning rate . weight_decay . w before each update, in segments that decay */
+    void *state;         /* (fnn_optimizer_states(kind), n_params), zeros at the start */
+    /* The average of the parameters over updates, [n_params], or NULL: with s_n = average_decay s_(n-1) +
+     * (1 - average_decay) p_n it is s_n / (1 - average_decay^n), which starts at the first p. */
+    void *average;
+    double average_decay;
+    /* Raised by each update, never by one that was dropped: */
+    int64_t step;     /* updates made so far */
+    int64_t averaged; /* updates since the average was begun (0: begin it) */
+    double product;   /* NAdam: of its momenta so far; means nothing at step 0 */
 } fnn_optimizer;
 
 /* ---- training ------------------------------------------------------------------------------------------------ */

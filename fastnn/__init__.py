@@ -31,7 +31,7 @@ from .initializers import Initializer, initializers
 from .layers import Activation, Dense, Layer
 from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .model import Sequential
-from .optimizers import SGD, Adam, Optimizer, optimizers
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop, optimizers
 from .runtime import get_num_threads, set_num_threads, show_config
 
 __version__ = "0.1.0"
@@ -41,7 +41,9 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Callback",
     "CrossEntropy",
     "Dense",
@@ -52,10 +54,13 @@ __all__ = [
     "Initializer",
     "Layer",
     "LeakyReLU",
+    "Lion",
     "LossFunction",
+    "NAdam",
     "Optimizer",
     "Predictor",
     "Quantile",
+    "RMSprop",
     "Sequential",
     "__version__",
     "activations",

@@ -56,8 +56,12 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_optimizer:
         int32_t kind
         double hyper[8]
+        double weight_decay
         void *state
-        int64_t step
+        void *average
+        double average_decay
+        int64_t step, averaged
+        double product
 
     ctypedef struct fnn_training:
         const fnn_network *network

@@ -57,10 +57,15 @@ class Network:
 
 class OptimizerState:
     array: _Array
+    average: _Array | None
     name: str
     step: int
+    averaged: int
+    product: float
     def __init__(self, network: Network, name: str, array: _Array) -> None: ...
-    def set_hyper(self, values: tuple[float, ...]) -> None: ...
+    def go_on_from(self, step: int, averaged: int, product: float) -> None: ...
+    def keep_average(self, average: _Array) -> None: ...
+    def set_hyper(self, values: tuple[float, ...], weight_decay: float, average_decay: float) -> None: ...
 
 class Training:
     threads: int

@@ -529,10 +529,12 @@ class Sequential:
 
     def _state_for(self, optimizer: Optimizer, parameters: Parameters) -> _core.OptimizerState:
         """The state to go on from; a new one, not yet the network's own, for another class of optimizer."""
-        if self._state is not None and self._state.name == optimizer.name:
-            return self._state
-        size = _core.optimizer_states(optimizer.name) * parameters.params.size
-        return _core.OptimizerState(parameters.network, optimizer.name, allocate(size, self.dtype, zero=True))
+        state = self._state
+        if state is None or state.name != optimizer.name:
+            size = _core.optimizer_states(optimizer.name) * parameters.params.size
+            state = _core.OptimizerState(parameters.network, optimizer.name, allocate(size, self.dtype, zero=True))
+        optimizer.make_room(state)
+        return state
 
     def _adopt_parameters(self, parameters: Parameters) -> None:
         if self._parameters is not parameters:
@@ -558,7 +560,7 @@ class Sequential:
         """Optimizer.step: one update from ``grads``."""
         parameters = self._built()
         state = self._state_for(optimizer, parameters)
-        state.set_hyper(optimizer.hyper)
+        optimizer.prepare(state)
         self._state, self._optimizer, self._pass = state, optimizer, None
         rate, params, grads = optimizer.learning_rate, parameters.params, parameters.grads
         status = parameters.shared.write(_core.update, parameters.network, state, rate, 1.0, params, grads)

@@ -76,7 +76,7 @@ class StepPlan:
     def set_hyper(self) -> None:
         """Take over what was assigned to the optimizer since."""
         if self.optimizer.changes != self._hyper_changes:
-            self.state.set_hyper(self.optimizer.hyper)
+            self.optimizer.prepare(self.state)
             self._hyper_changes = self.optimizer.changes
 
 

@@ -206,7 +206,7 @@ class Fit:
     def _steps(self, epoch: int, first: int, count: int, before: NDArray[Any]) -> tuple[int, float, float]:
         """Some steps in one native call -> steps, loss sum, weight sum."""
         rate = self.optimizer.learning_rate
-        self.state.set_hyper(self.optimizer.hyper)
+        self.optimizer.prepare(self.state)
         status, threads, steps, loss_sum, weight_sum = self.native.run(self.net._epochs_done, first, count, rate)
         self.net.threads_used = self.net.history.threads = threads
         if status in (_core.DIVERGED, _core.BAD_UPDATE):
@@ -214,7 +214,7 @@ class Fit:
             batch = first + steps - (1 if status == _core.BAD_UPDATE and steps else 0)
             self.parameters.params[...] = before
             self.state.array[...] = 0
-            self.state.step = 0
+            self.state.go_on_from(0, 0, 0.0)
             what = "loss" if status == _core.DIVERGED else "updated weights"
             raise DivergenceError(
                 f"training diverged: the {what} of batch {batch + 1} of {self.steps} in epoch {epoch + 1} of "

@@ -278,11 +278,13 @@ FUZZ = """
         "step": lambda: [np.ones((9, 4)), np.ones((9, 2)), None, 0.1],
         "prepare_steps": lambda: [np.ones(9, "i4"), (0.0, 1.0)],
         "release": lambda: [],
-        "set_hyper": lambda: [(0.9, 0.99, 1e-8)],
+        "set_hyper": lambda: [(0.9, 0.99, 1e-8), 0.0, 0.0],
+        "keep_average": lambda: [np.zeros(network.n_params, "f4")],
+        "go_on_from": lambda: [1, 0, 1.0],
         "workspace_size": lambda: [0, 9, 2],
     }
     owners = {name: training for name in ("bind", "run", "step", "prepare_steps", "release")}
-    owners |= {"set_hyper": state, "workspace_size": network}
+    owners |= {"set_hyper": state, "keep_average": state, "go_on_from": state, "workspace_size": network}
     done = {name: 0 for name in good}
     for _ in range(int(sys.argv[2])):
         name = draw.choice([*good])

@@ -54,13 +54,19 @@ typedef struct {
 } FNN_TYPED(fnn_loss_batch);
 typedef void (*FNN_TYPED(fnn_loss_kernel))(const FNN_TYPED(fnn_loss_batch) * batch);
 
-/* One optimizer step on n neighbouring parameters. gradient = grads.scale + l1.sign(param) + 2.l2.param. */
+/* One optimizer step on n neighbouring parameters p: g = factor (grads.scale + l1.sign(p) + 2.l2.p), each element within
+ * bound; p = rule(p - decay p, g); average += share (p - average). */
 typedef struct {
     ptrdiff_t n;
     real *params;
     const real *grads;
     real *state[3];
+    real *average; /* NULL: none is kept */
     real scale, l1, l2;
+    real factor; /* 1 where no norm is clipped */
+    real bound;  /* 0: none */
+    real decay;  /* learning rate . weight decay */
+    real share;  /* of the new parameters in their average */
     real constants[8]; /* prepared once per step by the optimizer's row: learning rate, betas, bias corrections */
 } FNN_TYPED(fnn_update_batch);
 /* Returns nonzero when a new parameter is not finite. */
