@@ -1,4 +1,4 @@
-/* optimizer.h: one step of an optimizer over some rows of one tensor.
+/* optimizer.h: one step of an optimizer over some rows of one tensor, and the sums over parameters that go with it.
  */
 /* SPDX-License-Identifier: BSD-3-Clause */
 #ifndef FASTNN_OPTIMIZER_H
@@ -21,5 +21,26 @@ fnn_optimizer FNN_TYPED(optimizer_after_update)(const fnn_optimizer *optimizer);
 int FNN_TYPED(update_segment)(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels,
                               const update_step *step, int32_t segment, ptrdiff_t first, ptrdiff_t last, real *params,
                               const real *grads);
+
+/* The same, leaving in the plan's block sums the squares of the update and of the old parameters. */
+int FNN_TYPED(update_and_measure)(const FNN_TYPED(plan) * plan, const update_step *step, int32_t segment,
+                                  ptrdiff_t first, ptrdiff_t last, real *params, const real *grads);
+
+/* Block sums of rows [first, last): squares of the gradient with penalties; the penalty. */
+void FNN_TYPED(measure_gradient)(const FNN_TYPED(plan) * plan, double scale, int32_t segment, ptrdiff_t first,
+                                 ptrdiff_t last, const real *params, const real *grads);
+void FNN_TYPED(measure_penalty)(const FNN_TYPED(plan) * plan, int32_t segment, ptrdiff_t first, ptrdiff_t last,
+                                const real *params);
+
+/* One of the sums, over the blocks of one segment; in their order. */
+double FNN_TYPED(sum_blocks)(const FNN_TYPED(plan) * plan, int32_t segment, int which);
+
+/* Whether some segment has a penalty; and their sum over all that have one, from the block sums. */
+int FNN_TYPED(is_penalized)(const fnn_network *network);
+double FNN_TYPED(sum_penalties)(const FNN_TYPED(plan) * plan);
+
+/* What the gradient is multiplied by, so that its norm is at most clip_norm: from the block sums. Not a number when
+ * the norm is not finite. */
+double FNN_TYPED(clipping_factor)(const FNN_TYPED(plan) * plan, double clip_norm);
 
 #endif

@@ -37,6 +37,8 @@ class Segment:
     learning_rate_factor: float
     decays: bool
     frozen: bool
+    l1: float = 0.0
+    l2: float = 0.0
 
     @property
     def size(self) -> int:
@@ -67,12 +69,28 @@ class Graph:
     def n_params(self) -> int:
         return sum(segment.size for segment in self.segments)
 
+    @property
+    def penalized(self) -> bool:
+        """Whether the loss has more terms than that of the data."""
+        return any(segment.l1 or segment.l2 for segment in self.segments)
+
     def tensor(
-        self, layer: Layer, name: str, rows: int, columns: int, initializer: Initializer, *, decays: bool
+        self,
+        layer: Layer,
+        name: str,
+        rows: int,
+        columns: int,
+        initializer: Initializer,
+        *,
+        decays: bool,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> int:
         """Reserve a tensor at the end of the parameters; its number."""
         factor, frozen = layer.learning_rate_factor, not layer.trainable
-        self.segments.append(Segment(layer, name, self.n_params, rows, columns, initializer, factor, decays, frozen))
+        self.segments.append(
+            Segment(layer, name, self.n_params, rows, columns, initializer, factor, decays, frozen, l1, l2)
+        )
         return len(self.segments) - 1
 
     def dense(self, weight: int, bias: int) -> None:
@@ -102,7 +120,7 @@ class Graph:
     def compile(self, dtype: np.dtype) -> _core.Network:
         """The checked copy that C runs."""
         segments = [
-            (s.offset, s.rows, s.columns, s.learning_rate_factor, 0.0, 0.0, int(s.decays), int(s.frozen))
+            (s.offset, s.rows, s.columns, s.learning_rate_factor, s.l1, s.l2, int(s.decays), int(s.frozen))
             for s in self.segments
         ]
         return _core.Network(REAL_TYPES[dtype.name], self.operations, self.widths, segments, self.at)

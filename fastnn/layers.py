@@ -25,6 +25,8 @@ DEFAULTS: dict[str, Any] = {  # of all layers: not worth showing
     "activation": "linear",
     "use_bias": True,
     "initializer": "auto",
+    "l1": 0.0,
+    "l2": 0.0,
     "name": None,
     "trainable": True,
     "learning_rate_factor": 1.0,
@@ -68,10 +70,7 @@ class Layer:
 
     @learning_rate_factor.setter
     def learning_rate_factor(self, value: float) -> None:
-        factor = number(value, "learning_rate_factor")
-        if not (math.isfinite(factor) and factor >= 0):
-            raise ValueError(f"learning_rate_factor must be finite and not negative, not {value!r}")
-        self._learning_rate_factor = factor
+        self._learning_rate_factor = not_negative(value, "learning_rate_factor")
         self._tell_owner()
 
     @property
@@ -131,6 +130,8 @@ class Dense(Layer):
     initializer : str, default "auto"
         Where the weights start: a name of ``fastnn.initializers``; "auto" follows the activation
         ("he_uniform" for relu, else "glorot_uniform"). Biases start at 0.
+    l1, l2 : float, default 0
+        Penalties on the weight, not on the bias: l1 sum |w| + l2 sum w^2 is part of the loss.
     trainable : bool, default True
         False freezes the layer.
     learning_rate_factor : float, default 1
@@ -159,6 +160,8 @@ class Dense(Layer):
         *,
         use_bias: bool = True,
         initializer: str | Initializer = "auto",
+        l1: float = 0.0,
+        l2: float = 0.0,
         trainable: bool = True,
         learning_rate_factor: float = 1.0,
         name: str | None = None,
@@ -168,10 +171,12 @@ class Dense(Layer):
         self.use_bias = true_or_false(use_bias, "use_bias")
         self.initializer = known_initializer(initializer)
         super().__init__(name, trainable, learning_rate_factor)
+        self.l1 = l1
+        self.l2 = l2
 
     def add_to(self, graph: Graph) -> None:
         start = initializers[self.activation.initializer if self.initializer == "auto" else self.initializer]
-        weight = graph.tensor(self, "weight", graph.width, self.units, start, decays=True)
+        weight = graph.tensor(self, "weight", graph.width, self.units, start, decays=True, l1=self.l1, l2=self.l2)
         bias = -1
         if self.use_bias:
             bias = graph.tensor(self, "bias", 1, self.units, initializers["zeros"], decays=False)
@@ -184,8 +189,30 @@ class Dense(Layer):
             "activation": self.activation.spelled,
             "use_bias": self.use_bias,
             "initializer": self.initializer,
+            "l1": self.l1,
+            "l2": self.l2,
             **super().config(),
         }
+
+    @property
+    def l1(self) -> float:
+        """The penalty l1 sum |w|; may be changed between calls of ``fit``."""
+        return self._l1
+
+    @l1.setter
+    def l1(self, value: float) -> None:
+        self._l1 = not_negative(value, "l1")
+        self._tell_owner()
+
+    @property
+    def l2(self) -> float:
+        """The penalty l2 sum w^2; may be changed between calls of ``fit``."""
+        return self._l2
+
+    @l2.setter
+    def l2(self, value: float) -> None:
+        self._l2 = not_negative(value, "l2")
+        self._tell_owner()
 
     @property
     def weight(self) -> NDArray[Any]:
@@ -241,6 +268,14 @@ def layer_from_config(kind: str, config: dict[str, Any]) -> Layer:
     if kind not in LAYERS:
         raise unknown_name("layer", kind, LAYERS)
     return LAYERS[kind](**config)
+
+
+def not_negative(value: object, argument: str) -> float:
+    """A finite number of at least 0."""
+    checked = number(value, argument)
+    if not (math.isfinite(checked) and checked >= 0):
+        raise ValueError(f"{argument} must be finite and not negative, not {value!r}")
+    return checked
 
 
 def known_initializer(initializer: object) -> str:

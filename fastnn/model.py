@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import _core, evaluation, files, inputs, passes, predictor, stepping
 from ._memory import allocate
 from .arguments import number, whole_number
+from .clipping import clip_gradients
 from .errors import DivergenceError
 from .graph import Graph, build
 from .history import History
@@ -154,6 +155,9 @@ class Sequential:
         class_weight: Any = None,
         threads: int | None = None,
         verbose: int = 1,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
     ) -> History:
         """Train on rows of X with targets y.
 
@@ -194,6 +198,15 @@ class Sequential:
             Exactly so many; default: as many as pay. Results do not depend on it.
         verbose : {0, 1, 2}, default 1
             Nothing, a progress bar, or a line per epoch.
+        clip_norm : float, optional
+            A gradient whose norm is larger is shortened to it before an update: the gradient of the mean loss with its
+            penalties, over all layers that are not frozen.
+        clip_value : float, optional
+            Each element of that gradient is kept within -clip_value..clip_value. Not both.
+        accumulate : int, default 1
+            Batches whose gradients are summed before an update. As all of a batch is never in memory at once, this is
+            the same, bit for bit, as a `batch_size` so many times larger; in loops of your own,
+            ``backward(accumulate=True)`` sums.
 
         Returns
         -------
@@ -219,7 +232,7 @@ class Sequential:
         """
         asked = FitArguments(
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
-            callbacks, sample_weight, class_weight, threads, verbose,
+            callbacks, sample_weight, class_weight, threads, verbose, clip_norm, clip_value, accumulate,
         )  # fmt: skip
         return Fit(self, asked).run()
 
@@ -233,12 +246,14 @@ class Sequential:
         *,
         sample_weight: Any = None,
         threads: int | None = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> float:
         """One update from one batch, in one native call.
 
         Parameters
         ----------
-        X, y, loss, sample_weight, threads
+        X, y, loss, sample_weight, threads, clip_norm, clip_value
             As in :meth:`fit`; all rows of X are the batch.
         optimizer : str or Optimizer, optional
             Default: the one used last, else "adam".
@@ -246,7 +261,7 @@ class Sequential:
         Returns
         -------
         float
-            The loss of the batch, before the update.
+            The loss of the batch with its penalties, before the update.
 
         Raises
         ------
@@ -263,7 +278,7 @@ class Sequential:
         True
         """
         self._pass = None
-        return stepping.train_step(self, X, y, loss, optimizer, sample_weight, threads)
+        return stepping.train_step(self, X, y, loss, optimizer, sample_weight, threads, clip_norm, clip_value)
 
     def forward(self, X: Any, training: bool = False, threads: int | None = None) -> NDArray[Any]:
         """The outputs of a batch; with ``training=True``, what :meth:`backward` needs is kept.
@@ -318,6 +333,34 @@ class Sequential:
         array([3., 3., 3.], dtype=float32)
         """
         return passes.backward(self, doutput, accumulate, input_gradient)
+
+    @one_at_a_time
+    def clip_gradients(self, norm: float | None = None, value: float | None = None) -> float:
+        """Shorten ``grads`` between ``backward`` and ``optimizer.step``.
+
+        Parameters
+        ----------
+        norm : float, optional
+            A longer gradient is multiplied by norm / (its norm). If it is infinite or NaN, all of it becomes NaN, and
+            the step says so.
+        value : float, optional
+            Each element is kept within -value..value. Not both.
+
+        Returns
+        -------
+        float
+            The norm before, over all layers that are not frozen. Penalties (l1, l2) come with the step, and are not in
+            ``grads``.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(1)], inputs=3, seed=0)
+        >>> net.grads[...] = 1.0
+        >>> net.clip_gradients(norm=1.0), net.grads.tolist()
+        (2.0, [0.5, 0.5, 0.5, 0.5])
+        """
+        return clip_gradients(self._built(), norm, value)
 
     @one_at_a_time
     def soft_update(self, net: Sequential, tau: float) -> None:

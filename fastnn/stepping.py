@@ -14,6 +14,7 @@ import numpy as np
 
 from . import _core, inputs
 from ._memory import allocate
+from .clipping import clipping
 from .errors import DivergenceError
 from .losses import resolve_loss
 from .optimizers import Optimizer, resolve_optimizer
@@ -29,9 +30,20 @@ HEAVY = 1e9
 class StepPlan:
     """What one shape of training step needs; valid as long as the network's plan is the same."""
 
-    def __init__(self, net: Sequential, rows: int, width: int, loss: Any, optimizer: Any, threads: int | None) -> None:
+    def __init__(
+        self,
+        net: Sequential,
+        rows: int,
+        width: int,
+        loss: Any,
+        optimizer: Any,
+        threads: int | None,
+        clip_norm: Any,
+        clip_value: Any,
+    ) -> None:
         graph = net._graph_for(width)
-        self.asked = (loss, optimizer, threads)
+        self.asked = (loss, optimizer, threads, clip_norm, clip_value)
+        bounds = clipping(clip_norm, clip_value)
         self.objective = resolve_loss(loss, graph.last_activation, graph.width)
         self.optimizer = self._optimizer(net, optimizer)
         self.parameters = parameters = net._parameters_for(graph)
@@ -45,6 +57,7 @@ class StepPlan:
         self.native = _core.Training(
             self.network, self.objective.core, self.state, parameters.params, parameters.grads, workspace, rows, team
         )
+        self.native.set_clipping(*bounds)
         targets = self.objective.targets
         labels = allocate(rows, np.int32) if targets in ("classes", "labels") else None
         self.native.prepare_steps(labels, inputs.BOUNDS.get(targets))
@@ -61,13 +74,17 @@ class StepPlan:
             return current
         return resolve_optimizer(optimizer)
 
-    def fits(self, net: Sequential, loss: Any, optimizer: Any, threads: int | None) -> bool:
+    def fits(
+        self, net: Sequential, loss: Any, optimizer: Any, threads: int | None, clip_norm: Any, clip_value: Any
+    ) -> bool:
         """Whether a step that is asked for in these words is this one, apart from its data."""
-        asked_loss, asked_optimizer, asked_threads = self.asked
+        asked_loss, asked_optimizer, asked_threads, asked_norm, asked_value = self.asked
         return (
             (optimizer is asked_optimizer or (type(optimizer) is str and optimizer == asked_optimizer))
             and (loss is asked_loss or (type(loss) is str and loss == asked_loss))
             and threads == asked_threads
+            and clip_norm == asked_norm
+            and clip_value == asked_value
             and net._state is self.state
             and net.optimizer is self.optimizer
             and self.parameters.network is self.network
@@ -81,11 +98,19 @@ class StepPlan:
 
 
 def train_step(
-    net: Sequential, X: Any, y: Any, loss: Any, optimizer: Any, sample_weight: Any, threads: int | None
+    net: Sequential,
+    X: Any,
+    y: Any,
+    loss: Any,
+    optimizer: Any,
+    sample_weight: Any,
+    threads: int | None,
+    clip_norm: Any,
+    clip_value: Any,
 ) -> float:
     """See ``Sequential.train_step``; the network is the caller's alone meanwhile."""
     plan = net._step_plan
-    known = plan is not None and plan.fits(net, loss, optimizer, threads)
+    known = plan is not None and plan.fits(net, loss, optimizer, threads, clip_norm, clip_value)
     if plan is not None and known and plan.direct:
         plan.set_hyper()
         rate = plan.optimizer.learning_rate
@@ -94,16 +119,15 @@ def train_step(
             if result[0] != _core.FINISHED:
                 raise _divergence(plan, result[0], rate)
             return result[1]
-    return _long_way(net, X, y, loss, optimizer, sample_weight, threads, plan if known else None)
+    words = (loss, optimizer, threads, clip_norm, clip_value)
+    return _long_way(net, X, y, sample_weight, words, plan if known else None)
 
 
-def _long_way(
-    net: Sequential, X: Any, y: Any, loss: Any, optimizer: Any, sample_weight: Any, threads: int | None, plan: Any
-) -> float:
+def _long_way(net: Sequential, X: Any, y: Any, sample_weight: Any, words: tuple[Any, ...], plan: Any) -> float:
     x = inputs.training_features(X, net.inputs)
     rows, width = x.shape
     if plan is None or plan.rows != rows:
-        plan = StepPlan(net, rows, width, loss, optimizer, threads)
+        plan = StepPlan(net, rows, width, *words)
     targets = inputs.targets(y, rows, plan.objective, plan.parameters.outputs, net.dtype)
     weights = inputs.sample_weights(sample_weight, rows, all_zero_is_fine=True)
     inputs.check_finite(x, net.dtype, "X")

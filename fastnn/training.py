@@ -19,6 +19,7 @@ from . import _core, inputs
 from ._memory import allocate
 from .arguments import true_or_false, whole_number
 from .callbacks import CallbackList
+from .clipping import clipping
 from .errors import DivergenceError
 from .evaluation import Evaluation
 from .history import History
@@ -52,6 +53,9 @@ class FitArguments:
     class_weight: Any
     threads: int | None
     verbose: Any
+    clip_norm: Any
+    clip_value: Any
+    accumulate: Any
 
 
 class Fit:
@@ -64,6 +68,8 @@ class Fit:
         self.metrics = resolve_metrics(asked.metrics)
         self.callbacks = CallbackList(asked.callbacks)
         self.shuffle = true_or_false(asked.shuffle, "shuffle")
+        clip_norm, clip_value = clipping(asked.clip_norm, asked.clip_value)
+        accumulate = whole_number(asked.accumulate, "accumulate")
 
         self.x = inputs.training_features(asked.X, net.inputs)
         graph = net._graph_for(self.x.shape[1])
@@ -79,7 +85,9 @@ class Fit:
         self.subset, held_out = self._choose_rows(asked)
         self.rows = rows if self.subset is None else len(self.subset)
         batch = self.rows if asked.batch_size is None else whole_number(asked.batch_size, "batch_size")
-        self.batch = min(batch, self.rows)
+        # Rows of one update. C carries a large batch through in pieces and sums its gradient: nothing else would come
+        # of smaller ones whose gradients are added up.
+        self.batch = min(batch * accumulate, self.rows)
         self.steps = -(-self.rows // self.batch)
         self.validation = self._validation(asked, held_out, own_weights)
         self.order = self._order()
@@ -98,6 +106,7 @@ class Fit:
             self.batch,
             threads,
         )
+        self.native.set_clipping(clip_norm, clip_value)
         shuffle_in_c = self.shuffle and self.subset is None
         labels, values = self.y.labels, self.y.values
         self.native.bind(self.x, labels, values, self.weights, self.outputs, self.order, shuffle_in_c, net.seed)

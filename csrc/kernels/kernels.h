@@ -112,6 +112,9 @@ typedef struct {
     const FNN_TYPED(fnn_map) * activation_backward;
     const FNN_TYPED(fnn_loss_kernel) * loss;       /* losses.h */
     const FNN_TYPED(fnn_update_kernel) * update;   /* optimizers.h */
+    /* sum over n elements of (scale.g + l1.sign(p) + 2.l2.p)^2, and of l1.|p| + l2.p^2, in double (sums.h). */
+    double (*squares)(ptrdiff_t n, const real *p, const real *g, double scale, double l1, double l2);
+    double (*penalty)(ptrdiff_t n, const real *p, double l1, double l2);
 
     void (*const *vector)(ptrdiff_t n, const real *x, real *y); /* fnn_vector_function */
     /* rounds x 24 independent FMAs per lane in registers; returns a value that depends on all of them. */

@@ -203,8 +203,9 @@ cdef class OptimizerState:
         self.c.step, self.c.averaged, self.c.product = step, averaged, product
 
     def keep_average(self, average):
-        """Room for the average of the parameters."""
+        """Room for the average of the parameters; none is taken before set_hyper asks for it."""
         vector(average, self.network.typenum, self.network.n_params, True, "average")
+        self.c.average = NULL
         self.average = average
 
     def set_hyper(self, tuple values not None, double weight_decay, double average_decay):
