@@ -37,6 +37,7 @@ OPTIMIZERS = {
     "nadam": lambda: fn.NAdam(0.01, average=0.9),
     "lion": lambda: fn.Lion(0.002, weight_decay=1.0),
 }
+REGULARIZED = "regularized"  # weighted rows, penalties, a clipped norm, and two batches for an update
 FIRST = ("sgd", "nesterov", "adam")  # tried with everything else; those after them with both schedules and types
 
 
@@ -54,6 +55,10 @@ def configurations():
         loss, batch = list(LASTS)[i % 3], (32, 100, None)[i % 7 % 3]
         words = (schedule, "tanh", loss, optimizer, f"batch {batch}", "plain", dtype)
         found[", ".join(words)] = (schedule, "tanh", loss, optimizer, batch, False, dtype)
+    for i, (optimizer, schedule, dtype) in enumerate(itertools.product(FIRST, WIDTHS, ("float32", "float64"))):
+        loss = list(LASTS)[i % 3]
+        words = (schedule, "tanh", loss, optimizer, "batch 32", REGULARIZED, dtype)
+        found[", ".join(words)] = (schedule, "tanh", loss, optimizer, 32, REGULARIZED, dtype)
     return found
 
 
@@ -78,11 +83,15 @@ def train(configuration, threads=1):
     """A trained network of one configuration."""
     schedule, activation, loss, optimizer, batch, weighted, dtype = configuration
     X, y, weights = data(loss)
-    layers = [fn.Dense(units, activation) for units in WIDTHS[schedule]] + [fn.Dense(OUTPUTS, LASTS[loss])]
+    penalties, more = {}, {}
+    if weighted == REGULARIZED:
+        penalties, more = {"l1": 1e-3, "l2": 1e-2}, {"clip_norm": 0.25, "accumulate": 2}
+    layers = [fn.Dense(units, activation, **penalties) for units in WIDTHS[schedule]]
+    layers.append(fn.Dense(OUTPUTS, LASTS[loss]))
     net = fn.Sequential(layers, inputs=INPUTS, seed=123456789, dtype=dtype)
     net.fit(
         X, y, loss=loss, optimizer=OPTIMIZERS[optimizer](), epochs=EPOCHS, batch_size=batch,
-        sample_weight=weights if weighted else None, threads=threads, verbose=0,
+        sample_weight=weights if weighted else None, threads=threads, verbose=0, **more,
     )  # fmt: skip
     return net
 

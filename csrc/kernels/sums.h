@@ -26,11 +26,11 @@ FNN_INLINE double sum_terms(ptrdiff_t n, const real *p, const real *g, const sum
 }
 
 FNN_INLINE double square_term(double p, double g, sum_factors factors) {
-    const double sum = factors.scale * g + 2 * factors.l2 * p;
-    return sum * sum;
+    (void)p;
+    return factors.scale * g * (factors.scale * g);
 }
 
-FNN_INLINE double square_term_with_sign(double p, double g, sum_factors factors) {
+FNN_INLINE double penalized_square_term(double p, double g, sum_factors factors) {
     const double sign = p > 0 ? factors.l1 : p < 0 ? -factors.l1 : 0;
     const double sum = factors.scale * g + (sign + 2 * factors.l2 * p);
     return sum * sum;
@@ -44,7 +44,8 @@ FNN_INLINE double penalty_term(double p, double g, sum_factors factors) {
 /* sum (scale g + l1 sign(p) + 2 l2 p)^2 */
 static double squares(ptrdiff_t n, const real *p, const real *g, double scale, double l1, double l2) {
     const sum_factors factors = {scale, l1, l2};
-    return l1 == 0 ? sum_terms(n, p, g, factors, square_term) : sum_terms(n, p, g, factors, square_term_with_sign);
+    return l1 == 0 && l2 == 0 ? sum_terms(n, p, g, factors, square_term)
+                              : sum_terms(n, p, g, factors, penalized_square_term);
 }
 
 /* sum (l1 |p| + l2 p^2) */
