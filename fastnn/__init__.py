@@ -40,6 +40,7 @@ from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
 from .optimizers import SGD, Adam, Optimizer, optimizers
 from .recording import Checkpoint, CSVLogger, JSONLogger
 from .regularization import Dropout, GaussianNoise
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop, optimizers
 from .runtime import get_num_threads, set_num_threads, show_config
 from .schedules import ConstantSchedule, CosineSchedule, ExponentialSchedule, OneCycleSchedule, Schedule, StepSchedule
 from .score_metrics import TopK
@@ -53,7 +54,9 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "BatchNorm",
     "CSVLogger",
     "Callback",
@@ -79,8 +82,10 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "Lion",
     "LossFunction",
     "MetricFunction",
+    "NAdam",
     "Normalization",
     "OneCycleSchedule",
     "Optimizer",
@@ -89,6 +94,7 @@ __all__ = [
     "Predictor",
     "Quantile",
     "RMSNorm",
+    "RMSprop",
     "Recall",
     "ReduceOnPlateau",
     "Residual",
