@@ -619,7 +619,8 @@ class Sequential:
         if state is None or state.name != optimizer.name:
             size = _core.optimizer_states(optimizer.name) * parameters.params.size
             state = _core.OptimizerState(parameters.network, optimizer.name, allocate(size, self.dtype, zero=True))
-        optimizer.make_room(state)
+        if optimizer.average:
+            optimizer.make_room(state)
         return state
 
     def _adopt_parameters(self, parameters: Parameters) -> None:
