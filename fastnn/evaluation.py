@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from . import _core
 from ._memory import allocate
 from .inputs import Targets
-from .losses import Objective
+from .losses import Objective, PythonLoss
 from .metrics import Metric
 from .parameters import Parameters
+from .python_loss import loss_sums
 from .runtime import choose_threads
 
 GATHERED_ROWS = 1024  # of chosen rows, copied at a time: a few hundred KB, whatever the size of X
@@ -53,12 +54,16 @@ class Evaluation:
         threads: int | None,
         rows: NDArray[np.int64] | None = None,
     ) -> None:
+        for metric in metrics:
+            metric.check(objective, y, parameters.outputs)
         self._parameters, self._objective, self._metrics = parameters, objective, metrics
         self._x, self._y, self._weights, self._rows = x, y, weights, rows
         self._n = x.shape[0] if rows is None else len(rows)
         self._piece = self._n if rows is None else min(self._n, GATHERED_ROWS)
         self._gathered = None if rows is None else allocate((self._piece, x.shape[1]), x.dtype)
-        self._outputs = allocate((self._n, parameters.outputs), parameters.dtype) if metrics else None
+        self._python = objective.loss if isinstance(objective.loss, PythonLoss) else None
+        keeps = bool(metrics) or self._python is not None
+        self._outputs = allocate((self._n, parameters.outputs), parameters.dtype) if keeps else None
         self._threads = choose_threads(threads, parameters.prediction_work(self._piece))
         self._workspace = parameters.workspace(_core.USE_PREDICT, self._piece, self._threads)
 
@@ -74,22 +79,30 @@ class Evaluation:
                 None if self._outputs is None else self._outputs[piece],
                 self._workspace,
                 self._threads,
-                self._objective.core,
-                None if self._y.labels is None else self._y.labels[piece],
-                None if self._y.values is None else self._y.values[piece],
-                None if self._weights is None else self._weights[piece],
+                *self._compared(piece),
             )
             loss_sum += loss
             weight_sum += weight
+        if self._python is not None:
+            assert self._outputs is not None
+            loss_sum, weight_sum = loss_sums(self._python, self._y.y, self._outputs, self._weights)
         loss = loss_sum / weight_sum
         if self._parameters.graph.penalized:
             loss += _core.penalty(self._parameters.network, params)
         found = {f"{prefix}loss": loss}
         for metric in self._metrics:
             assert self._outputs is not None
-            value = metric.measure(self._y.y, self._outputs, self._weights, self._objective.logits)
+            value = metric.measure(self._y.y, self._outputs, self._weights, self._objective)
             found[prefix + metric.name] = value
         return found
+
+    def _compared(self, piece: slice) -> tuple[Any, ...]:
+        """What the native loss compares the outputs with; nothing where a Python function does."""
+        if self._python is not None:
+            return ()
+        labels, values, weights = self._y.labels, self._y.values, self._weights
+        found = (None if part is None else part[piece] for part in (labels, values, weights))
+        return self._objective.core, *found
 
     def _rows_of_x(self, piece: slice) -> NDArray[Any]:
         if self._rows is None or self._gathered is None:

@@ -134,7 +134,8 @@ def targets(y: object, rows: int, objective: Objective, outputs: int, dtype: np.
     array = numbers(y, argument)
     loss, kind, columns = objective.loss.name, objective.targets, objective.columns
     if array.ndim not in (1, 2):
-        raise ValueError(f"{argument} has shape {array.shape}, but ({rows},) or ({rows}, {columns}) is needed")
+        needed = f"({rows},) or ({rows}, {columns or 'columns'})"
+        raise ValueError(f"{argument} has shape {array.shape}, but {needed} is needed")
     if array.shape[0] != rows:
         raise ValueError(f"{argument} has shape {array.shape}, but {_x_beside(argument)} has {count(rows, 'row')}")
     found = array.shape
@@ -144,7 +145,7 @@ def targets(y: object, rows: int, objective: Objective, outputs: int, dtype: np.
         return Targets(_labels(array.reshape(-1), outputs, argument), None)
     if array.ndim == 1:
         array = array.reshape(-1, 1)
-    if array.shape[1] != columns:
+    if columns and array.shape[1] != columns:
         labels = f"({rows},) with class labels, or " if of_classes else ""
         raise ValueError(
             f"{argument} has shape {found}, but loss {loss!r} with {count(outputs, 'output')} needs "

@@ -9,22 +9,25 @@ equal one), and its name in ``LAYERS``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import _core
 from .arguments import number, true_or_false, whole_number
 from .errors import unknown_name
 from .graph import Graph, known_activation
-from .initializers import Initializer, initializers
+from .initializers import Initializer
+from .initializers import initializer as spelled_initializer
 
 DEFAULTS: dict[str, Any] = {  # of all layers: not worth showing
     "activation": "linear",
     "use_bias": True,
     "initializer": "auto",
+    "bias_initializer": "zeros",
     "l1": 0.0,
     "l2": 0.0,
     "name": None,
@@ -52,6 +55,7 @@ class Layer:
         self.name = name
         self._owner: WeakMethod[Callable[[], None]] | None = None  # how to tell the network that holds the layer
         self._tensors: dict[str, NDArray[Any]] = {}
+        self._state: dict[str, NDArray[Any]] = {}  # numbers that are not trained
         self.trainable = trainable
         self.learning_rate_factor = learning_rate_factor
 
@@ -86,7 +90,18 @@ class Layer:
     @property
     def n_params(self) -> int:
         """How many numbers the layer learns."""
-        return sum(tensor.size for tensor in self._tensors.values())
+        own = sum(tensor.size for tensor in self._tensors.values())
+        return own + sum(part.n_params for part in self.parts)
+
+    @property
+    def parts(self) -> tuple[Layer, ...]:
+        """The layers it is made of, if it is made of layers."""
+        return ()
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether it can only be added once the number of its inputs is known."""
+        return False
 
     def add_to(self, graph: Graph) -> None:
         """Add the layer's operations and tensors."""
@@ -101,13 +116,19 @@ class Layer:
         }
 
     def _tensor(self, name: str) -> NDArray[Any]:
-        if name not in self._tensors:
+        found = self._tensors.get(name, self._state.get(name))
+        if found is None:
             raise AttributeError(
                 f"this layer has no {name} yet: give the network inputs=, or train it, and it will"
-                if not self._tensors
+                if not (self._tensors or self._state)
                 else f"this layer has no {name}"
             )
-        return self._tensors[name]
+        return found
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """An equal layer."""
+        return cls(**config)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return layer_from_config, (type(self).__name__, self.config())  # an equal layer, part of no network
@@ -127,9 +148,11 @@ class Dense(Layer):
     activation : str or row of ``fastnn.activations``, optional
         f; default linear.
     use_bias : bool, default True
-    initializer : str, default "auto"
-        Where the weights start: a name of ``fastnn.initializers``; "auto" follows the activation
-        ("he_uniform" for relu, else "glorot_uniform"). Biases start at 0.
+    initializer : str or row of ``fastnn.initializers``, default "auto"
+        Where the weights start; "auto" follows the activation: "he_uniform" for relu and its family, "lecun_uniform"
+        for selu, else "glorot_uniform".
+    bias_initializer : str or row of ``fastnn.initializers``, default "zeros"
+        Where the biases start, such as "constant(0.1)"; they count as a matrix of one row.
     l1, l2 : float, default 0
         Penalties on the weight, not on the bias: l1 sum |w| + l2 sum w^2 is part of the loss.
     trainable : bool, default True
@@ -160,6 +183,7 @@ class Dense(Layer):
         *,
         use_bias: bool = True,
         initializer: str | Initializer = "auto",
+        bias_initializer: str | Initializer = "zeros",
         l1: float = 0.0,
         l2: float = 0.0,
         trainable: bool = True,
@@ -169,17 +193,18 @@ class Dense(Layer):
         self.units = whole_number(units, "units")
         self.activation = known_activation(activation)
         self.use_bias = true_or_false(use_bias, "use_bias")
-        self.initializer = known_initializer(initializer)
+        self.initializer = "auto" if initializer == "auto" else known_initializer(initializer, "initializer")
+        self.bias_initializer = known_initializer(bias_initializer, "bias_initializer")
         super().__init__(name, trainable, learning_rate_factor)
         self.l1 = l1
         self.l2 = l2
 
     def add_to(self, graph: Graph) -> None:
-        start = initializers[self.activation.initializer if self.initializer == "auto" else self.initializer]
+        start = spelled_initializer(self.activation.initializer if self.initializer == "auto" else self.initializer)
         weight = graph.tensor(self, "weight", graph.width, self.units, start, decays=True, l1=self.l1, l2=self.l2)
         bias = -1
         if self.use_bias:
-            bias = graph.tensor(self, "bias", 1, self.units, initializers["zeros"], decays=False)
+            bias = graph.tensor(self, "bias", 1, self.units, spelled_initializer(self.bias_initializer), decays=False)
         graph.dense(weight, bias)
         graph.activation(self.activation)
 
@@ -189,6 +214,7 @@ class Dense(Layer):
             "activation": self.activation.spelled,
             "use_bias": self.use_bias,
             "initializer": self.initializer,
+            "bias_initializer": self.bias_initializer,
             "l1": self.l1,
             "l2": self.l2,
             **super().config(),
@@ -260,14 +286,90 @@ class Activation(Layer):
         return {"activation": self.activation.spelled, **super().config()}
 
 
-LAYERS: dict[str, type[Layer]] = {"Dense": Dense, "Activation": Activation}
+class PReLU(Layer):
+    """ReLU with a slope below 0 that is learned: y = x where x > 0, else slope_j x; one slope for each column.
+
+    Parameters
+    ----------
+    start : float, default 0.25
+        Where all slopes start.
+    trainable : bool, default True
+    learning_rate_factor : float, default 1
+    name : str, optional
+
+    Attributes
+    ----------
+    slope : ndarray (inputs,)
+        A view. Weight decay leaves it alone.
+
+    References
+    ----------
+    He et al., Delving deep into rectifiers, 2015.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> net = fn.Sequential([fn.Dense(3), fn.PReLU(), fn.Dense(1)], inputs=2, seed=0)
+    >>> net.layers[1].slope
+    array([0.25, 0.25, 0.25], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        start: float = 0.25,
+        *,
+        trainable: bool = True,
+        learning_rate_factor: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.start = number(start, "start")
+        if not math.isfinite(self.start):
+            raise ValueError(f"start must be finite, not {start!r}")
+        super().__init__(name, trainable, learning_rate_factor)
+
+    def add_to(self, graph: Graph) -> None:
+        start = Initializer(lambda u, inputs, units: np.full_like(u, self.start), f"{self.start:g}")
+        graph.add(_core.PRELU, weight=graph.tensor(self, "slope", 1, graph.width, start, decays=False))
+
+    def config(self) -> dict[str, Any]:
+        return {"start": self.start, **super().config()}
+
+    @property
+    def slope(self) -> NDArray[Any]:
+        """The slopes, (inputs,), as a view."""
+        return self._tensor("slope").reshape(-1)
+
+    @slope.setter
+    def slope(self, value: ArrayLike) -> None:
+        overwrite(self.slope, value, "slope")
+
+
+def all_parts(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Layers and the layers they are made of, each before its parts."""
+    for layer in layers:
+        yield layer
+        yield from all_parts(layer.parts)
+
+
+def place_of(layers: Sequence[Layer], wanted: Layer) -> str:
+    """Where a layer is, in words: "layer 2", or "layer 2, part 0" (of its layers, from left to right)."""
+    for place, layer in enumerate(layers):
+        if layer is wanted:
+            return f"layer {place}"
+        for part, inner in enumerate(all_parts(layer.parts)):
+            if inner is wanted:
+                return f"layer {place}, part {part}"
+    raise ValueError("no such layer")
+
+
+LAYERS: dict[str, type[Layer]] = {"Dense": Dense, "Activation": Activation, "PReLU": PReLU}
 
 
 def layer_from_config(kind: str, config: dict[str, Any]) -> Layer:
     """The layer a model file describes."""
     if kind not in LAYERS:
         raise unknown_name("layer", kind, LAYERS)
-    return LAYERS[kind](**config)
+    return LAYERS[kind].from_config(config)
 
 
 def not_negative(value: object, argument: str) -> float:
@@ -278,15 +380,13 @@ def not_negative(value: object, argument: str) -> float:
     return checked
 
 
-def known_initializer(initializer: object) -> str:
-    """The name of an initializer, which may be "auto"."""
+def known_initializer(initializer: object, argument: str) -> str:
+    """An initializer as it is spelled in a layer's arguments and in a file."""
     if isinstance(initializer, Initializer):
-        return initializer.name
+        return initializer.spelled
     if not isinstance(initializer, str):
-        raise TypeError(f"initializer must be a name, not {type(initializer).__name__}")
-    if initializer != "auto" and initializer not in initializers:
-        raise unknown_name("initializer", initializer, ("auto", *initializers))
-    return initializer
+        raise TypeError(f"{argument} must be a name or a row of fastnn.initializers, not {type(initializer).__name__}")
+    return spelled_initializer(initializer).spelled
 
 
 def overwrite(tensor: NDArray[Any], value: ArrayLike, name: str) -> None:

@@ -62,7 +62,7 @@ class LossFunction:
         linear: bool = False,
         **parameters: Any,
     ) -> None:
-        self.name = function.__name__
+        self.name: str = getattr(function, "__name__", type(function).__name__)
         self.formula = formula
         self.gradient = gradient
         self.joins = joins
@@ -111,8 +111,8 @@ class LossFunction:
     def __reduce__(self) -> tuple[Any, ...]:
         return loss_from_config, (self.config(),)
 
-    def config(self) -> str | dict[str, Any]:
-        """What a file says of it: the name, or the name and parameters that are not the usual ones."""
+    def config(self) -> str | dict[str, Any] | None:
+        """What a file says of it: the name, or the name and parameters that are not the usual ones; or nothing."""
         return self.name if self == losses[self.name] else {"kind": self.name, **self._parameters}
 
 
@@ -454,6 +454,43 @@ losses.add("focal", Focal())
 losses.check(_core.loss_names())
 
 
+class PythonLoss(LossFunction):
+    """A user's function as loss: f(y, output) -> (loss of each row, its gradient). It runs in ``python_loss.py``.
+
+    >>> PythonLoss(lambda y, output: ((output - y)[:, 0] ** 2, 2 * (output - y)))([[1.0]], [[3.0]])
+    array([4.])
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function, "f(y, output)[0]", "f(y, output)[1]")
+        self.function = function
+
+    def __call__(self, y: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
+        rows: NDArray[np.float64] = np.asarray(self.function(np.asarray(y), np.asarray(z))[0], np.float64)
+        return rows
+
+    def columns(self, outputs: int) -> int:
+        return 0  # as many as y has
+
+    def config(self) -> None:
+        """Nothing: code is not saved."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PythonLoss) and self.function == other.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<loss {self.name}, a Python function>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PythonLoss, (self.function,)
+
+
 @dataclass(frozen=True)
 class Objective:
     """A loss fitted to a network: whether it is computed from the logits, before the last activation."""
@@ -462,7 +499,7 @@ class Objective:
     joined: bool
     logits: bool  # the outputs themselves are logits: the last layer is linear
     targets: Targets  # what y holds
-    columns: int  # of y
+    columns: int  # of y; 0: as many as it has
 
     @property
     def core(self) -> tuple[int, bool, tuple[float, ...], int]:
@@ -483,9 +520,12 @@ def resolve_loss(loss: object, last_activation: str, outputs: int) -> Objective:
         row = loss
     elif isinstance(loss, str):
         row = losses[loss]
+    elif callable(loss) and not isinstance(loss, type):
+        row = PythonLoss(loss)
     else:
         raise TypeError(
-            f"loss must be a name, a row of fastnn.losses or an object such as fn.Huber(0.5), not {type(loss).__name__}"
+            "loss must be a name, a row of fastnn.losses, an object such as fn.Huber(0.5) or a function f(y, output), "
+            f"not {f'the class {loss.__name__}' if isinstance(loss, type) else type(loss).__name__}"
         )
     linear = last_activation == "linear"
     targets = row.targets

@@ -32,12 +32,19 @@ class Registry(Mapping[str, Row]):
     def __init__(self, kind: str) -> None:
         self._kind, self._kinds = kind, kind + ("es" if kind.endswith("s") else "s")
         self._rows: dict[str, Row] = {}
+        self._aliases: dict[str, str] = {}
 
     def add(self, name: str, row: Row) -> None:
         """Enter a row; a name is taken once."""
         if name in self._rows:
             raise ValueError(f"the {self._kind} {name!r} exists already")
         self._rows[name] = row
+
+    def alias(self, other_name: str, name: str) -> None:
+        """Let a row be found by another name as well; it is listed by its own only."""
+        if other_name in self or name not in self._rows:
+            raise ValueError(f"{other_name!r} cannot be another name of the {self._kind} {name!r}")
+        self._aliases[other_name] = name
 
     def check(self, compiled: tuple[str, ...]) -> None:
         """Compare with the names of the C library."""
@@ -49,16 +56,16 @@ class Registry(Mapping[str, Row]):
 
     def __getitem__(self, name: str) -> Row:
         try:
-            return self._rows[name]
+            return self._rows[self._aliases.get(name, name)]
         except (KeyError, TypeError):
             raise unknown_name(self._kind, name, self._rows) from None
 
     def get(self, name: object, default: Any = None) -> Any:
         """The row of a name, or the default."""
-        return self._rows[name] if name in self else default  # type: ignore[index]
+        return self[name] if isinstance(name, str) and name in self else default
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._rows
+        return isinstance(name, str) and (name in self._rows or name in self._aliases)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)

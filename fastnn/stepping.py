@@ -18,6 +18,7 @@ from .clipping import clipping
 from .errors import DivergenceError
 from .losses import resolve_loss
 from .optimizers import Optimizer, resolve_optimizer
+from .python_loss import make_training
 from .runtime import choose_threads
 
 if TYPE_CHECKING:
@@ -51,17 +52,17 @@ class StepPlan:
         self.rows = rows
         self.state = net._state_for(self.optimizer, parameters)
         work = parameters.training_work(rows)
-        self.heavy = work > HEAVY
-        team = choose_threads(threads, work)
-        workspace = parameters.workspace(_core.USE_TRAIN, rows, team)
-        self.native = _core.Training(
-            self.network, self.objective.core, self.state, parameters.params, parameters.grads, workspace, rows, team
-        )
+        self.native = make_training(self.objective, parameters, self.state, rows, choose_threads(threads, work))
         self.native.set_clipping(*bounds)
         targets = self.objective.targets
-        labels = allocate(rows, np.int32) if targets in ("classes", "labels") else None
-        self.native.prepare_steps(labels, inputs.BOUNDS.get(targets))
-        self.direct = not self.heavy and targets != "signs"  # which are no interval
+        # A Python function takes its time, and may run anything: readers get a snapshot meanwhile.
+        self.heavy = work > HEAVY or not isinstance(self.native, _core.Training)
+        self.direct: _core.Training | None = None  # what may be handed a batch unseen
+        if isinstance(self.native, _core.Training):
+            labels = allocate(rows, np.int32) if targets in ("classes", "labels") else None
+            self.native.prepare_steps(labels, inputs.BOUNDS.get(targets))
+            if not self.heavy and targets != "signs":  # which are no interval
+                self.direct = self.native
         self._hyper_changes = -1
 
     @staticmethod
@@ -111,10 +112,10 @@ def train_step(
     """See ``Sequential.train_step``; the network is the caller's alone meanwhile."""
     plan = net._step_plan
     known = plan is not None and plan.fits(net, loss, optimizer, threads, clip_norm, clip_value)
-    if plan is not None and known and plan.direct:
+    if plan is not None and known and plan.direct is not None:
         plan.set_hyper()
         rate = plan.optimizer.learning_rate
-        result = plan.parameters.shared.write(plan.native.step, X, y, sample_weight, rate)
+        result = plan.parameters.shared.write(plan.direct.step, X, y, sample_weight, rate)
         if result is not None:
             if result[0] != _core.FINISHED:
                 raise _divergence(plan, result[0], rate)
@@ -133,7 +134,7 @@ def _long_way(net: Sequential, X: Any, y: Any, sample_weight: Any, words: tuple[
     inputs.check_finite(x, net.dtype, "X")
     shared = plan.parameters.shared
     native, rate = plan.native, plan.optimizer.learning_rate
-    snapshots = [allocate(plan.parameters.params.size, net.dtype) for _ in range(2)] if plan.heavy else ()
+    snapshots = [allocate(plan.parameters.numbers.size, net.dtype) for _ in range(2)] if plan.heavy else ()
     native.bind(x, targets.labels, targets.values, weights, None, None, False, net.seed)
     net._adopt(plan.parameters, plan.state, plan.optimizer, plan.objective.loss)
     net._step_plan = plan
@@ -145,7 +146,7 @@ def _long_way(net: Sequential, X: Any, y: Any, sample_weight: Any, words: tuple[
         else:
             result = shared.write(native.run, 0, 0, 1, rate, False)
     finally:
-        shared.token = (plan.parameters.params,)
+        shared.token = (plan.parameters.numbers,)
         native.release()
     status, net.threads_used, _, loss_sum, weight_sum = result
     if status != _core.FINISHED:

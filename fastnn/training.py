@@ -18,16 +18,21 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import true_or_false, whole_number
-from .callbacks import CallbackList
+from .callbacks import CallbackList, Preparation
 from .clipping import clipping
 from .errors import DivergenceError
 from .evaluation import Evaluation
 from .history import History
+from .learning import find_categories, learn
 from .losses import resolve_loss
+from .metric_function import Better
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
 from .progress import Progress
+from .python_loss import make_training
 from .runtime import choose_threads
+from .schedules import resolve_schedule
+from .snapshots import Snapshot
 from .splitting import split
 
 if TYPE_CHECKING:
@@ -53,6 +58,7 @@ class FitArguments:
     class_weight: Any
     threads: int | None
     verbose: Any
+    schedule: Any
     clip_norm: Any
     clip_value: Any
     accumulate: Any
@@ -68,10 +74,12 @@ class Fit:
         self.metrics = resolve_metrics(asked.metrics)
         self.callbacks = CallbackList(asked.callbacks)
         self.shuffle = true_or_false(asked.shuffle, "shuffle")
+        self.schedule = resolve_schedule(asked.schedule)
         clip_norm, clip_value = clipping(asked.clip_norm, asked.clip_value)
         accumulate = whole_number(asked.accumulate, "accumulate")
 
         self.x = inputs.training_features(asked.X, net.inputs)
+        find_categories(net, self.x)
         graph = net._graph_for(self.x.shape[1])
         self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width)
         rows = self.x.shape[0]
@@ -79,6 +87,8 @@ class Fit:
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
         self.weights = inputs.class_weights(asked.class_weight, self.y, self.objective, graph.width, own_weights)
         inputs.check_finite(self.x, net.dtype, "X")
+        for metric in self.metrics:
+            metric.check(self.objective, self.y, graph.width)
 
         # Memory, all of it: from here to run() only MemoryError can happen.
         self.parameters = net._parameters_for(graph)
@@ -89,23 +99,18 @@ class Fit:
         # of smaller ones whose gradients are added up.
         self.batch = min(batch * accumulate, self.rows)
         self.steps = -(-self.rows // self.batch)
+        self.learned = learn(net, self.parameters, self.x, self.y, self.subset)
+        self.factors = None if self.schedule is None else self._factors(0)  # of the learning rate, one epoch's
+        self.last_rate = self.optimizer.learning_rate  # of the last step
         self.validation = self._validation(asked, held_out, own_weights)
         self.order = self._order()
         self.outputs = allocate((rows, graph.width), net.dtype) if self.metrics else None
-        self.snapshot = allocate(graph.n_params, net.dtype)
-        self.spare = allocate(graph.n_params, net.dtype)
+        self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
+        self.spare = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
+        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
-        self.native = _core.Training(
-            self.parameters.network,
-            self.objective.core,
-            self.state,
-            self.parameters.params,
-            self.parameters.grads,
-            self.parameters.workspace(_core.USE_TRAIN, self.batch, threads),
-            self.batch,
-            threads,
-        )
+        self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
         self.native.set_clipping(clip_norm, clip_value)
         shuffle_in_c = self.shuffle and self.subset is None
         labels, values = self.y.labels, self.y.values
@@ -147,12 +152,26 @@ class Fit:
         inputs.check_finite(x, dtype, "validation_data[0]")
         return Evaluation(self.parameters, objective, metrics, x, y, weights, threads)
 
+    def _measured(self) -> dict[str, Better | None]:
+        """The names in the logs of an epoch, as _epoch puts them together, and where good values are."""
+        measured: dict[str, Better | None] = {"loss": "lower"}
+        measured |= {metric.name: metric.better for metric in self.metrics}
+        if self.validation is not None:
+            for name in list(measured):
+                measured[f"val_{name}"] = measured[name]
+        return measured | {"learning_rate": None, "seconds": None}
+
     def _order(self) -> NDArray[np.int64] | None:
         if self.subset is not None:
             order = allocate(self.rows, np.int64)
             order[...] = self.subset
             return order
         return allocate(self.rows, np.int64) if self.shuffle else None
+
+    def _factors(self, epoch: int) -> NDArray[np.float64]:
+        """What the schedule makes of an epoch's steps; it counts the steps of this fit."""
+        assert self.schedule is not None
+        return self.schedule.factors(epoch * self.steps, self.steps, max(self.epochs, 1) * self.steps)
 
     def _headline(self, loss_was_chosen: bool) -> str:
         loss = str(self.objective.loss) + (" (by the last layer)" if loss_was_chosen else "")
@@ -169,6 +188,7 @@ class Fit:
         net._adopt(self.parameters, self.state, self.optimizer, self.objective.loss, history)
         net.stop_training = False
         shared = self.parameters.shared
+        shared.write(self.learned.apply)
         try:
             shared.begin(self.snapshot, self.spare)
             self.progress.begin()
@@ -182,7 +202,7 @@ class Fit:
                 self._call_back("on_epoch_end", net, epoch, dict(logs))
             self._call_back("on_fit_end", net)
         finally:
-            shared.token = (self.parameters.params,)
+            shared.token = (self.parameters.numbers,)
             self.progress.end()
         return history
 
@@ -198,6 +218,8 @@ class Fit:
     def _epoch(self, epoch: int, before: NDArray[Any]) -> dict[str, float]:
         """One epoch; `before` are the parameters to go back to."""
         start = perf_counter()
+        if self.schedule is not None and epoch > 0:
+            self.factors = self._factors(epoch)
         if self.subset is not None and self.order is not None and self.shuffle:
             _core.permutation(self.net.seed, _core.STREAM_SHUFFLE, self.net._epochs_done, self.order)
             np.take(self.subset, self.order.copy(), out=self.order, mode="clip")
@@ -209,19 +231,23 @@ class Fit:
         logs = {"loss": loss_sum / weight_sum if weight_sum else 0.0}
         logs |= self._training_metrics(steps)
         if self.validation is not None:
-            logs |= self.validation.run(self.parameters.params, "val_")
-        return logs | {"learning_rate": self.optimizer.learning_rate, "seconds": perf_counter() - start}
+            logs |= self.validation.run(self.parameters.numbers, "val_")
+        return logs | {"learning_rate": self.last_rate, "seconds": perf_counter() - start}
 
     def _steps(self, epoch: int, first: int, count: int, before: NDArray[Any]) -> tuple[int, float, float]:
         """Some steps in one native call -> steps, loss sum, weight sum."""
-        rate = self.optimizer.learning_rate
+        rate: Any = self.optimizer.learning_rate
+        if self.factors is not None:
+            rate = rate * self.factors[first : first + count]
         self.optimizer.prepare(self.state)
         status, threads, steps, loss_sum, weight_sum = self.native.run(self.net._epochs_done, first, count, rate)
+        self.last_rate = rate if self.factors is None else float(rate[max(steps - 1, 0)])
         self.net.threads_used = self.net.history.threads = threads
         if status in (_core.DIVERGED, _core.BAD_UPDATE):
             # A bad update is counted among the completed steps, a bad loss is not.
             batch = first + steps - (1 if status == _core.BAD_UPDATE and steps else 0)
-            self.parameters.params[...] = before
+            rate = rate if self.factors is None else float(rate[batch - first])
+            self.parameters.numbers[...] = before
             self.state.array[...] = 0
             self.state.go_on_from(0, 0, 0.0)
             what = "loss" if status == _core.DIVERGED else "updated weights"
@@ -242,7 +268,7 @@ class Fit:
             _, loss, weight = self._steps(epoch, step, 1, before)
             loss_sum += loss
             weight_sum += weight
-            logs = {"loss": loss / weight if weight else 0.0, "learning_rate": self.optimizer.learning_rate}
+            logs = {"loss": loss / weight if weight else 0.0, "learning_rate": self.last_rate}
             self._call_back("on_batch_end", self.net, epoch * self.steps + step, logs)
             if self.net.stop_training:
                 return step + 1, loss_sum, weight_sum
@@ -257,5 +283,4 @@ class Fit:
             rows = np.arange(self.rows) if self.order is None else self.order
             rows = rows[: steps * self.batch]
             y, output, weights = y[rows], output[rows], None if weights is None else weights[rows]
-        logits = self.objective.logits
-        return {metric.name: metric.measure(y, output, weights, logits) for metric in self.metrics}
+        return {metric.name: metric.measure(y, output, weights, self.objective) for metric in self.metrics}

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""exp, log, tanh and sigmoid: within the promised units in the last place, and the same bits on every set.
+"""exp, log, tanh, sigmoid and the normal quantile: within the promised units, and the same bits on every set.
 
 Denormals are zero inside the kernels, as inputs and as results: the oracle counts them as zero too.
 """
 
 import hashlib
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -150,3 +151,92 @@ def test_tanh_is_odd_and_both_squashers_stay_in_their_range(isa, rng):
     np.testing.assert_array_equal(ours("tanh", -x), -ours("tanh", x))
     assert np.abs(ours("tanh", x)).max() <= 1
     assert ours("sigmoid", x).min() >= 0 and ours("sigmoid", x).max() <= 1
+
+
+# ---- the normal quantile ---------------------------------------------------------------------------------------------
+
+QUANTILE_PROMISED = 7  # units in the last place
+
+# u -> x with P(x) = u, rounded to float64: mpmath 1.3.0 with 60 digits, from erfinv and from log(erfc).
+QUANTILES = {
+    "0x1.0000000000000p-1022": "-0x1.2c27b05bf1a0bp+5",
+    "0x1.56e1fc2f8f359p-997": "-0x1.286074064c26ep+5",
+    "0x1.bff2ee48e0530p-333": "-0x1.546010d755221p+4",
+    "0x1.14b37f4b51f71p-55": "-0x1.0bafeda48b504p+3",
+    "0x1.e58b5986f33c4p-37": "-0x1.aa2a68f7c5bcbp+2",
+    "0x1.e91011d3fc6b1p-37": "-0x1.aa1905023383ep+2",
+    "0x1.0c6f7a0b5ed8dp-20": "-0x1.30381a9799f7ep+2",
+    "0x1.47ae147ae147bp-7": "-0x1.29c5c4630ff0fp+1",
+    "0x1.32ca57a786c22p-4": "-0x1.70b374817af52p+0",
+    "0x1.339c0ebedfa44p-4": "-0x1.7056dc6686c9bp+0",
+    "0x1.0000000000000p-3": "-0x1.267d4c07b0567p+0",
+    "0x1.3333333333333p-2": "-0x1.0c7e39582c5fbp-1",
+    "0x1.ffe5c91d14e3cp-2": "-0x1.06d6ca8553fc0p-12",
+    "0x1.0000000000008p-1": "0x1.40d931ff62706p-49",
+    "0x1.3333333333333p-1": "0x1.036d6c4a04b59p-2",
+    "0x1.8000000000000p-1": "0x1.5956b87528a49p-1",
+    "0x1.ccccccccccccdp-1": "0x1.4813c36e26d33p+0",
+    "0x1.d99999999999ap-1": "0x1.7085226d3e525p+0",
+    "0x1.d9a6b50b0f27cp-1": "0x1.70b374817af53p+0",
+    "0x1.fae147ae147aep-1": "0x1.29c5c4630ff0ep+1",
+    "0x1.ffffe00000000p-1": "0x1.30d5024a3fa4dp+2",
+    "0x1.fffffffffe000p-1": "0x1.c30d8560989abp+2",
+    "0x1.fffffffffffffp-1": "0x1.06b48528cea52p+3",
+}
+
+
+def quantile(u):
+    x = np.empty_like(u)
+    _core.vector_function(_core.NORMAL_QUANTILE, u, x)
+    return x
+
+
+def between_0_and_1(count, dtype):
+    """Bit patterns from the smallest normal number to the last below 1, a few neighbours of each."""
+    words = np.dtype(f"u{np.dtype(dtype).itemsize}")
+    ends = np.array([np.finfo(dtype).smallest_normal, 1], dtype).view(words)
+    patterns = np.linspace(int(ends[0]), int(ends[1]) - 9, count).astype(words)
+    return np.concatenate([patterns + words.type(near) for near in range(4)]).view(dtype)
+
+
+def test_quantile_in_float32_against_float64(isa):
+    """The standard library's inverse is the same algorithm to 1e-16: a thousandth of a unit of float32."""
+    u = np.concatenate([between_0_and_1(20_000, np.float32), np.linspace(0.001, 0.999, 20_001, dtype=np.float32)])
+    exact = np.array([NormalDist().inv_cdf(float(value)) for value in u])
+    error = units(quantile(u), exact, np.float32)
+    assert 0.5 < error.max() <= QUANTILE_PROMISED, f"{error.max()} at {u[error.argmax()]}"
+
+
+def test_quantile_in_float64_against_recorded_values(isa):
+    u, exact = (np.array([float.fromhex(x) for x in column]) for column in zip(*QUANTILES.items(), strict=True))
+    error = units(quantile(u), exact.astype(np.longdouble), np.float64)
+    assert error.max() <= QUANTILE_PROMISED, f"{error.max()} at {u[error.argmax()]}"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_quantile_has_the_same_bits_on_every_set(dtype, rng):
+    u = np.concatenate([between_0_and_1(100_000, dtype), rng.random(100_000).astype(dtype)])
+    before = _core.isa()
+    try:
+        results = []
+        for isa in ISAS:
+            assert _core.isa_select(isa)
+            results.append(quantile(u).tobytes())
+    finally:
+        _core.isa_select(before)
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_quantile_is_odd_around_one_half_and_rises(dtype, isa, rng):
+    u = (rng.integers(1, 2**20, 10_000) / 2.0**21).astype(dtype)  # 1 - u is exact
+    np.testing.assert_array_equal(quantile(1 - u), -quantile(u))
+    assert (np.diff(quantile(np.linspace(0.0001, 0.9999, 10_001, dtype=dtype))) > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_quantile_of_special_values(dtype, isa):
+    tiny, inf, nan = np.finfo(dtype).smallest_subnormal, np.inf, np.nan
+    u = np.array([0, -0.0, tiny, 1, 0.5, -0.25, 1.25, inf, -inf, nan], dtype)
+    expected = np.array([-inf, -inf, -inf, inf, 0, nan, nan, nan, nan, nan], dtype)
+    np.testing.assert_array_equal(quantile(u), expected)

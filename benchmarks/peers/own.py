@@ -130,6 +130,24 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         train(epochs, rows, shuffle=True)
         return {"grown": peak_resident_bytes() - before}
 
+    def mse(y: Any, output: Any) -> tuple[Any, Any]:
+        """What a user would write."""
+        e = output - y
+        return (e * e).mean(1), 2 * e / e.shape[1]
+
+    def fit_mse(sizes: list[int], batch: int, steps: int, python: bool) -> float:
+        """Seconds a step of a whole call of fit, with the mean squared error in Python or the native one."""
+        generator = np.random.default_rng(0)
+        X = generator.standard_normal((batch * steps, sizes[0]), np.float32)
+        y = generator.standard_normal((batch * steps, sizes[-1]), np.float32)
+        layers = [fn.Dense(units, "tanh") for units in sizes[1:-1]] + [fn.Dense(sizes[-1])]
+        net = fn.Sequential(layers, inputs=sizes[0], seed=0)
+        loss = mse if python else "mse"
+        net.fit(X[: 2 * batch], y[: 2 * batch], loss=loss, batch_size=batch, epochs=1, threads=threads, verbose=0)
+        start = time.perf_counter()
+        net.fit(X, y, loss=loss, batch_size=batch, epochs=1, threads=threads, verbose=0)
+        return (time.perf_counter() - start) / steps
+
     def load_policy(folder: str) -> None:
         net = build(problem.load_weights(Path(folder)), "tanh", "linear")
         state["predictor"] = net.predictor()
@@ -157,6 +175,7 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         "reset": reset,
         "train": train,
         "weights": weights,
+        "fit_mse": fit_mse,
         "load_policy": load_policy,
         "predict": predict,
         "time_predict": time_predict,

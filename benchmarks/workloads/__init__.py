@@ -10,4 +10,5 @@ WORKLOADS = {
     "fashion": "benchmarks.workloads.fashion",
     "predict": "benchmarks.workloads.predict",
     "memory": "benchmarks.workloads.memory",
+    "python_loss": "benchmarks.workloads.python_loss",
 }

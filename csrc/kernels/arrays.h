@@ -74,8 +74,9 @@ static void exp_array(ptrdiff_t n, const real *x, real *y) { apply(n, x, y, vf_e
 static void log_array(ptrdiff_t n, const real *x, real *y) { apply(n, x, y, vf_log); }
 static void tanh_array(ptrdiff_t n, const real *x, real *y) { apply(n, x, y, vf_tanh); }
 static void sigmoid_array(ptrdiff_t n, const real *x, real *y) { apply(n, x, y, vf_sigmoid); }
+static void normal_quantile_array(ptrdiff_t n, const real *x, real *y) { apply(n, x, y, vf_normal_quantile); }
 static void (*const vector_functions[])(ptrdiff_t, const real *, real *) = {exp_array, log_array, tanh_array,
-                                                                           sigmoid_array};
+                                                                           sigmoid_array, normal_quantile_array};
 
 /* The most multiply-adds a core can do: chains enough to hide the latency, and no memory at all. */
 static real fma_loop(ptrdiff_t rounds) {

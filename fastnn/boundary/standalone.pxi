@@ -10,10 +10,10 @@ cdef int real_type_of(object x) except -1:
 
 
 def vector_function(int function, x, y):
-    """y = f(x) elementwise; f is EXP, LOG, TANH or SIGMOID."""
+    """y = f(x) elementwise; f is EXP, LOG, TANH, SIGMOID or NORMAL_QUANTILE."""
     cdef int real_type = real_type_of(x)
     cdef int typenum = cnp.PyArray_TYPE(<cnp.ndarray>x)
-    if not FNN_EXP <= function <= FNN_SIGMOID:
+    if not FNN_EXP <= function <= FNN_NORMAL_QUANTILE:
         raise ValueError("function")
     cdef ptrdiff_t n = x.size
     cdef void *from_ = vector(x, typenum, n, False, "x")

@@ -881,19 +881,31 @@ static void sums(void) {
     }
 }
 
+/* The x with P(x) = u for 0.01 < u < 0.99, by Newton's method. */
+static exact normal_quantile(exact u) {
+    exact x = 0;
+    for (int i = 0; i < 30; i++) {
+        const exact half = (EXACT(erf)(x * EXACT(sqrt)((exact)0.5))) / 2;
+        x += (u - (exact)0.5 - half) * EXACT(sqrt)(2 * (exact)3.14159265358979323846L) * EXACT(exp)(x * x / 2);
+    }
+    return x;
+}
+
 /* The functions on vectors, at all sizes; all their inputs are the business of vector_math_sweep.c. */
 static void vectors(void) {
     static const struct {
         exact (*value)(exact);
         double bound;
-    } functions[] = {{EXACT(exp), 1}, {EXACT(log), 1}, {EXACT(tanh), 2}, {sigmoid, 2}};
-    for (int function = FNN_EXP; function <= FNN_SIGMOID; function++) {
+    } functions[] = {{EXACT(exp), 1}, {EXACT(log), 1}, {EXACT(tanh), 2}, {sigmoid, 2}, {normal_quantile, 7}};
+    for (int function = FNN_EXP; function <= FNN_NORMAL_QUANTILE; function++) {
         for (int s = 0; s < N_SIZES; s++) {
             for (int at_end = 0; at_end < 2; at_end++) {
                 const ptrdiff_t n = sizes[s];
                 real x[MOST], first[MOST];
                 fill(x, n, 81, 9);
                 for (ptrdiff_t i = 0; i < n && function == FNN_LOG; i++) x[i] = (real)fabs((double)x[i]);
+                for (ptrdiff_t i = 0; i < n && function == FNN_NORMAL_QUANTILE; i++)
+                    x[i] = (real)(0.5 + (double)x[i] / 20); /* 0.05..0.95 */
                 int isa = 0, is_first = 1;
                 for (const kernel_table *kernels; (kernels = next_set(&isa)); is_first = 0) {
                     real *y = lay(&second_array, NULL, n, at_end);

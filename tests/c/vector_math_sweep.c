@@ -44,11 +44,35 @@ static void block_log1p(const real *x, real *y) { FOR_BLOCK vf_store(y + i, vf_l
 static void block_tanh(const real *x, real *y) { FOR_BLOCK vf_store(y + i, vf_tanh(vf_load(x + i))); }
 static void block_sigmoid(const real *x, real *y) { FOR_BLOCK vf_store(y + i, vf_sigmoid(vf_load(x + i))); }
 
+static void block_quantile(const real *x, real *y)
+{
+    FOR_BLOCK vf_store(y + i, vf_normal_quantile(vf_load(x + i)));
+}
+
 static exact exact_exp(exact x) { return EXACT(exp)(x); }
 static exact exact_log(exact x) { return EXACT(log)(x); }
 static exact exact_log1p(exact x) { return EXACT(log1p)(x); }
 static exact exact_tanh(exact x) { return EXACT(tanh)(x); }
 static exact exact_sigmoid(exact x) { return 1 / (1 + EXACT(exp)(-x)); }
+
+/* The x with P(x) = u, by Newton's method on a concave function of |x|, which nears the root from one side: in the
+ * middle erf(x / sqrt 2) = 2 u - 1, further out log P(-x) = log(min(u, 1 - u)). */
+static exact exact_quantile(exact u)
+{
+    if (!(u > 0 && u < 1)) return u == 0 ? -(exact)INFINITY : u == 1 ? (exact)INFINITY : (exact)NAN;
+    const exact q = u - (exact)0.5, tail = u < 1 - u ? u : 1 - u, root_half = EXACT(sqrt)((exact)0.5);
+    const exact density = (exact)0.39894228040143267793994605993438L; /* at 0: 1 / sqrt(2 pi) */
+    const int middle = EXACT(fabs)(q) < (exact)0.25;
+    exact x = middle ? 0 : EXACT(sqrt)(-2 * EXACT(log)(tail));
+    for (int i = 0; i < 30; i++) {
+        const exact phi = density * EXACT(exp)(-x * x / 2), below = EXACT(erfc)(x * root_half) / 2;
+        const exact step = middle ? (EXACT(fabs)(q) - EXACT(erf)(x * root_half) / 2) / phi
+                                  : (EXACT(log)(below) - EXACT(log)(tail)) * below / phi;
+        x += step;
+        if (!(EXACT(fabs)(step) > EXACT(fabs)(x) * (exact)1e-10)) break; /* quadratic: the next would change no bit */
+    }
+    return EXACT(copysign)(x, q);
+}
 
 typedef struct {
     const char *name;
@@ -64,6 +88,7 @@ static const function FUNCTIONS[] = {
     {"log1p", block_log1p, exact_log1p, 1.0, 0, 1},
     {"tanh", block_tanh, exact_tanh, 2.0, (real)-INFINITY, (real)INFINITY},
     {"sigmoid", block_sigmoid, exact_sigmoid, 2.0, (real)-INFINITY, (real)INFINITY},
+    {"quantile", block_quantile, exact_quantile, 7.0, 0, 1},
 };
 
 /* ---- bits ---------------------------------------------------------------------------------------------------- */
