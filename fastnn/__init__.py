@@ -37,10 +37,9 @@ from .metrics import metrics
 from .model import Sequential
 from .monitoring import EarlyStopping, ReduceOnPlateau
 from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
-from .optimizers import SGD, Adam, Optimizer, optimizers
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop, optimizers
 from .recording import Checkpoint, CSVLogger, JSONLogger
 from .regularization import Dropout, GaussianNoise
-from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop, optimizers
 from .runtime import get_num_threads, set_num_threads, show_config
 from .schedules import ConstantSchedule, CosineSchedule, ExponentialSchedule, OneCycleSchedule, Schedule, StepSchedule
 from .score_metrics import TopK

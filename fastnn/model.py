@@ -405,8 +405,7 @@ class Sequential:
         if not isinstance(net, Sequential):
             raise TypeError(f"net must be a Sequential, not {type(net).__name__}")
         own, other = self._built(), net._built()
-        sizes = [[tensor.size for tensor in (*of.graph.segments, *of.graph.state)] for of in (own, other)]
-        if sizes[0] != sizes[1] or own.dtype != other.dtype:
+        if own.sizes != other.sizes or own.dtype != other.dtype:
             raise ValueError("soft_update needs two networks with the same layers and dtype")
         moved = allocate(own.numbers.shape, own.dtype)
         other.shared.read(lambda params: np.multiply(params, share, out=moved))
