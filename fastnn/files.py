@@ -133,6 +133,8 @@ def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
         kind, step = arguments.pop("kind"), whole_number(arguments.pop("step"), "step", least=0)
         averaged = whole_number(arguments.pop("averaged", 0), "averaged", least=0)
         product = number(arguments.pop("product", 0.0), "product")
+        if not 0 <= product <= 1:
+            raise ValueError(f"product must be in 0..1, not {product}")
         net._optimizer = optimizer = optimizers[kind](**arguments)
         state = net._state_for(optimizer, parameters)
         for name, vector in zip(optimizer.state_names, state.array.reshape(-1, graph.n_params), strict=True):

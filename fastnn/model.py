@@ -25,7 +25,7 @@ from .clipping import clip_gradients
 from .errors import DivergenceError
 from .graph import Graph, build
 from .history import History
-from .layers import Dense, Layer, all_parts, layer_from_config
+from .layers import Dense, Layer, all_parts
 from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
@@ -435,14 +435,9 @@ class Sequential:
         True
         """
         average = self._built().shared.at_rest(self.averaged_params.copy)
-        layers = [layer_from_config(type(layer).__name__, layer.config()) for layer in self.layers]
-        copy = Sequential(
-            layers, inputs=self.inputs, seed=self.seed, dtype=self.dtype, scale_targets=self.scale_targets
-        )
+        copy = files.from_bytes(files.to_bytes(self))
+        copy._optimizer = copy._state = None
         copy.params[...] = average
-        copy._built().state[...] = self._built().state
-        copy._targets_learned = self._targets_learned
-        copy._loss = self._loss
         return copy
 
     # ---- use --------------------------------------------------------------------------------------------------------
@@ -652,7 +647,8 @@ class Sequential:
         if state is None or state.name != optimizer.name:
             size = _core.optimizer_states(optimizer.name) * parameters.params.size
             state = _core.OptimizerState(parameters.network, optimizer.name, allocate(size, self.dtype, zero=True))
-        optimizer.make_room(state)
+        if optimizer.average:
+            optimizer.make_room(state)
         return state
 
     def _adopt_parameters(self, parameters: Parameters) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from .model import Sequential
 
 Vector = NDArray[np.float64]
+
+
+@cache
+def hyper_names(optimizer: str) -> tuple[str, ...]:
+    """The hyper-parameters that are an optimizer's own, in the order of the C library."""
+    return _core.optimizer_hyper_names(optimizer)
 
 
 class Optimizer:
@@ -84,21 +91,22 @@ class Optimizer:
     @property
     def hyper(self) -> tuple[float, ...]:
         """The hyper-parameters beside the learning rate, in the order of the C library."""
-        return tuple(float(getattr(self, name)) for name in _core.optimizer_hyper_names(self.name))
+        return tuple([float(getattr(self, name)) for name in hyper_names(self.name)])
 
     def make_room(self, state: _core.OptimizerState) -> None:
-        """Memory for what this optimizer asks for and the state has not yet."""
-        if self.average and state.average is None:
+        """Memory for the average, if there is none yet."""
+        if state.average is None:
             state.keep_average(allocate(state.array.size // len(self.state_names), state.array.dtype, zero=True))
 
     def prepare(self, state: _core.OptimizerState) -> None:
         """Hand C the hyper-parameters as they are now."""
-        self.make_room(state)
+        if self.average:
+            self.make_room(state)
         state.set_hyper(self.hyper, self.weight_decay, self.average)
 
     def config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer."""
-        names = ("learning_rate", *_core.optimizer_hyper_names(self.name), "weight_decay", "average")
+        names = ("learning_rate", *hyper_names(self.name), "weight_decay", "average")
         return {name: getattr(self, name) for name in names}
 
     def step(self, net: Sequential) -> None:

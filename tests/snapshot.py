@@ -35,4 +35,7 @@ def everything(net: fn.Sequential) -> dict[str, Any]:
         held |= {"params": digest(net.params), "grads": digest(net.grads)}
     if net._state is not None:
         held |= {"state": digest(net._state.array), "step": net._state.step}
+        held |= {"averaged": net._state.averaged, "product": net._state.product}
+        if net._state.averaged:
+            held["average"] = digest(net._state.average)
     return held

@@ -54,7 +54,8 @@ def parts(content):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", ["adam", fn.SGD(0.1, momentum=0.9, nesterov=True), fn.SGD(0.1)])
+@pytest.mark.parametrize("optimizer", ["adam", fn.SGD(0.1, momentum=0.9, nesterov=True), fn.SGD(0.1),
+                                       fn.NAdam(average=0.9), fn.AdamW(weight_decay=0.5)])  # fmt: skip
 def test_everything_comes_back_and_training_goes_on_with_the_same_bits(dtype, optimizer, tmp_path):
     net = trained(dtype, optimizer)
     net.save(tmp_path / "net.fnn")
@@ -234,6 +235,20 @@ def test_changed_makes_a_file_that_loads(content):
 def test_a_signed_file_that_makes_no_sense_is_refused(config, content):
     with pytest.raises(ValueError, match=r"^some file (is no model of fastnn|has format)"):
         files.from_bytes(changed(content, **config), "some file")
+
+
+@pytest.mark.parametrize("bad", [
+    {"averaged": 3}, {"averaged": -1}, {"averaged": None}, {"product": 2.0}, {"product": float("nan")},
+    {"product": "1"},
+    {"average": 1.0}, {"weight_decay": -1}, {"momentum": 1.0}, {"step": 0.5},
+])  # fmt: skip
+def test_an_optimizer_that_makes_no_sense_is_refused(bad):
+    """Of a file whose vectors are all there; without its average, "averaged" is wrong."""
+    content = files.to_bytes(trained(optimizer=fn.SGD(0.1)))
+    config = json.loads(parts(content)[0]["__metadata__"]["fastnn"])["optimizer"]
+    assert files.from_bytes(changed(content, optimizer=config))._state.step == config["step"]
+    with pytest.raises(ValueError, match=r"^some file is no model of fastnn"):
+        files.from_bytes(changed(content, optimizer=config | bad), "some file")
 
 
 def test_a_file_of_a_later_format_says_what_to_do(content):

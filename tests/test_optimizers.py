@@ -2,6 +2,9 @@
 """Every optimizer of the registry: its step is the paper's formula, and its way is PyTorch's."""
 
 import json
+import re
+from ast import literal_eval
+from pathlib import Path
 
 import golden
 import numpy as np
@@ -43,6 +46,15 @@ def test_row_has_formula_hyper_parameters_and_running_example(name):
     assert eval(repr(changed), vars(fn)) == changed != optimizer
     assert kind(**optimizer.config()) == optimizer and eval(repr(optimizer), vars(fn)) == optimizer
     assert kind.update is not fn.Optimizer.update, "no formula to compare with"
+
+
+def test_every_optimizer_has_a_line_in_the_documentation():
+    """With its class, and its defaults as they are."""
+    lines = (Path(__file__).parents[1] / "docs" / "optimizers.md").read_text().splitlines()
+    for name, kind in fn.optimizers.items():
+        (line,) = [line for line in lines if line.startswith(f"| `{name}` | `{kind.__name__}(")]
+        said = re.findall(r"(\w+)=([\w.-]+)", line.split("|")[2])
+        assert said and all(kind().config()[key] == literal_eval(value) for key, value in said)
 
 
 def test_every_optimizer_has_golden_hashes():

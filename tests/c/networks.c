@@ -237,6 +237,12 @@ void run_optimizer(run *r, const char *name, double learning_rate) {
     r->learning_rate = learning_rate;
 }
 
+void run_average(run *r, double decay) {
+    r->optimizer.average = guarded_array(r->params_bytes);
+    memset(r->optimizer.average, 0, r->params_bytes);
+    r->optimizer.average_decay = decay;
+}
+
 void run_begin(run *r, const layers *l, const dataset *data, ptrdiff_t batch) {
     memset(r, 0, sizeof *r);
     r->layers = l;
@@ -272,12 +278,16 @@ void run_copy(run *to, const run *from) {
     to->training.params = bytes_copy(from->training.params, from->params_bytes);
     to->training.grads = bytes_copy(from->training.grads, from->params_bytes);
     to->optimizer.state = bytes_copy(from->optimizer.state, from->state_bytes);
+    if (from->optimizer.average) to->optimizer.average = bytes_copy(from->optimizer.average, from->params_bytes);
 }
 
 int run_same(const run *one, const run *other) {
     return memcmp(one->training.params, other->training.params, one->params_bytes) == 0 &&
            memcmp(one->optimizer.state, other->optimizer.state, one->state_bytes) == 0 &&
-           one->optimizer.step == other->optimizer.step;
+           one->optimizer.step == other->optimizer.step && one->optimizer.averaged == other->optimizer.averaged &&
+           memcmp(&one->optimizer.product, &other->optimizer.product, sizeof(double)) == 0 &&
+           (one->optimizer.average == NULL ||
+            memcmp(one->optimizer.average, other->optimizer.average, one->params_bytes) == 0);
 }
 
 fnn_prediction_result predict(const layers *l, const void *params, const fnn_array *x, void *outputs,

@@ -87,11 +87,13 @@ typedef struct {
 /* All rows in order, batches of so many, mse, SGD with momentum, one thread, an epoch, no weights. */
 void run_begin(run *r, const layers *l, const dataset *data, ptrdiff_t batch);
 void run_optimizer(run *r, const char *name, double learning_rate);
+/* Keeps the average of the parameters as well. */
+void run_average(run *r, double decay);
 /* Calls fnn_train() with a workspace of just the bytes it asks for, full of NaN. */
 void run_train(run *r);
 /* A run which stands where the other stands, in memory of its own. */
 void run_copy(run *to, const run *from);
-/* Whether parameters, optimizer state and the count of updates have equal bits. */
+/* Whether parameters, optimizer state, average and the counts of updates have equal bits. */
 int run_same(const run *one, const run *other);
 
 /* fnn_predict() likewise; outputs and objective may be NULL. */

@@ -482,7 +482,8 @@ static void weights_of_zero(void) {
             for (ptrdiff_t i = 80; i < 160; i++) data.weights[i] = 0;
             run r, start, without;
             run_begin(&start, &l, &data, 80);
-            run_optimizer(&start, "adam", 0.01);
+            run_optimizer(&start, "nadam", 0.01);
+            run_average(&start, 0.5);
             start.training.weights = data.weights;
             start.training.threads = 1 + 2 * team;
             run_copy(&r, &start);
@@ -550,6 +551,108 @@ static void segments_have_their_own_rates(void) {
         agree(others, network_name(n), FNN_FLOAT64, 70, 3, "other segments");
         guarded_release(mark);
     }
+}
+
+/* Penalties, a clipped norm or clipped elements, decay, an average, and sums of squares: bits over threads and sets; and
+ * against plain sums over the parameters. */
+static void regularized_runs(int n, int real_type) {
+    const int mark = guarded_mark();
+    const double tolerance = real_type == FNN_FLOAT32 ? 1e-5 : 1e-12;
+    layers l;
+    network_build(&l, n, real_type);
+    const int32_t n_segments = l.network.n_segments;
+    for (int32_t i = 0; i < n_segments; i += 2) l.segments[i].l1 = 0.001 * i, l.segments[i].l2 = 0.01;
+    if (n_segments > 1) l.segments[n_segments - 1].frozen = 1;
+    const dataset data = dataset_new(&l, 150, 13);
+    for (int clip = 0; clip < 3; clip++) {
+        const int inner_mark = guarded_mark();
+        const size_t sums_bytes = (size_t)n_segments * 3 * sizeof(double);
+        double *sums = guarded_array(sums_bytes), *first_sums = guarded_array(sums_bytes);
+        run start, first = {0};
+        run_begin(&start, &l, &data, 70);
+        run_optimizer(&start, "nadam", 0.01);
+        run_average(&start, 0.75);
+        start.optimizer.weight_decay = 0.5;
+        start.training.clip_norm = clip == 1 ? 0.125 : 0;
+        start.training.clip_value = clip == 2 ? 0.001 : 0;
+        start.training.segment_sums = sums;
+        for (int isa = 0; next_isa(&isa);) {
+            for (int team = 0; team < N_TEAM_SIZES; team++) {
+                run r;
+                run_copy(&r, &start);
+                r.training.threads = team_sizes[team];
+                run_train(&r);
+                CHECK_EQUAL(r.result.status, FNN_FINISHED);
+                CHECK_EQUAL(r.optimizer.averaged, 3);
+                if (first.layers == NULL) {
+                    first = r;
+                    memcpy(first_sums, sums, sums_bytes);
+                }
+                agree(run_same(&r, &first) && r.result.loss_sum == first.result.loss_sum, network_name(n), real_type,
+                      clip, r.training.threads, "bits of a regularized run");
+                agree(memcmp(sums, first_sums, sums_bytes) == 0, network_name(n), real_type, clip,
+                      r.training.threads, "bits of the sums of squares");
+            }
+        }
+        /* The last step alone, from where the first two end: its sums over elements, its loss and its clipping. */
+        run last;
+        run_copy(&last, &start);
+        last.training.n_steps = 2;
+        run_train(&last);
+        run before;
+        run_copy(&before, &last);
+        const double penalty = fnn_penalty(&l.network, before.training.params);
+        const fnn_array rows = rows_of(&data.x, 140, 10);
+        const fnn_targets y = {.values = rows_of(&data.values.values, 140, 10)};
+        const fnn_prediction_result data_term =
+            predict(&l, before.training.params, &rows, NULL, &start.training.objective, &y, NULL, 1);
+        last.training.first_step = 2;
+        last.training.n_steps = 1;
+        run_train(&last);
+        CHECK(run_same(&last, &first) && memcmp(sums, first_sums, sums_bytes) == 0);
+        CHECK_CLOSE(last.result.loss_sum, data_term.loss_sum + 10 * penalty, tolerance * 10);
+        double of_penalties = 0, squares = 0;
+        for (int32_t i = 0; i < n_segments; i++) {
+            const fnn_segment *s = &l.segments[i];
+            double gradient = 0, update = 0, weight = 0;
+            for (ptrdiff_t at = s->offset; at < s->offset + s->rows * s->columns; at++) {
+                const double p = param(&before, at), g = number_get(last.training.grads, real_type, at) / 10 +
+                                                         s->l1 * ((p > 0) - (p < 0)) + 2 * s->l2 * p;
+                gradient += g * g;
+                update += (param(&last, at) - p) * (param(&last, at) - p);
+                weight += p * p;
+                of_penalties += s->l1 * fabs(p) + s->l2 * p * p;
+            }
+            CHECK_CLOSE(sums[3 * i], gradient, tolerance * gradient);
+            CHECK_CLOSE(sums[3 * i + 1], update, tolerance * update);
+            CHECK_CLOSE(sums[3 * i + 2], weight, tolerance * weight);
+            CHECK((sums[3 * i + 1] == 0) == s->frozen);
+            if (!s->frozen) squares += gradient;
+        }
+        CHECK(of_penalties > 0);
+        CHECK_CLOSE(penalty, of_penalties, 1e-12 * of_penalties);
+        /* With SGD a clipped step is as long as the bound. */
+        if (clip == 1) {
+            run sgd;
+            run_copy(&sgd, &before);
+            run_optimizer(&sgd, "sgd", 1);
+            sgd.training.first_step = 2;
+            sgd.training.n_steps = 1;
+            run_train(&sgd);
+            double length = 0;
+            for (int32_t i = 0; i < n_segments; i++) length += sums[3 * i + 1];
+            CHECK(sqrt(squares) > 0.125);
+            CHECK_CLOSE(sqrt(length), 0.125, 0.125 * tolerance);
+        }
+        guarded_release(inner_mark);
+    }
+    guarded_release(mark);
+}
+
+static void regularized(void) {
+    for (int n = 0; network_name(n); n++)
+        for (int t = 0; t < 2; t++)
+            if (!SANITIZED || n < 3) regularized_runs(n, real_types[t]);
 }
 
 /* One rate for each step, and the same steps in as many calls. */
@@ -793,6 +896,7 @@ void test_network(void) {
     other_data();
     weights_of_zero();
     segments_have_their_own_rates();
+    regularized();
     rates_by_step();
     outputs_are_those_before();
     divergence();
