@@ -24,6 +24,8 @@ PER_SET = ("csrc/kernels/kernels.c",)
 PER_TYPE = (
     "csrc/plan.c",
     "csrc/network.c",
+    "csrc/layers.c",
+    "csrc/batch.c",
     "csrc/dense.c",
     "csrc/loss.c",
     "csrc/optimizer.c",

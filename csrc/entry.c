@@ -11,8 +11,9 @@
 #define FNN_TYPED_FUNCTIONS(X)                                                                                        \
     X(size_t, workspace_size, (const fnn_network *, int, ptrdiff_t, int))                                             \
     X(void, train, (const fnn_training *, fnn_training_result *))                                                     \
-    X(void, forward, (const fnn_network *, const void *, const fnn_array *, void *, void *, int))                     \
-    X(void, backward, (const fnn_network *, const void *, ptrdiff_t, const void *, void *, void *, int, void *, int)) \
+    X(void, forward, (const fnn_network *, void *, const fnn_draw *, const fnn_array *, void *, void *, int))          \
+    X(void, backward, (const fnn_network *, const void *, const fnn_draw *, ptrdiff_t, const void *, void *,          \
+                       void *, int, void *, int))                                                                     \
     X(int, update, (const fnn_network *, fnn_optimizer *, double, double, void *, const void *))                      \
     X(void, predict, (const fnn_prediction *, fnn_prediction_result *))                                               \
     X(size_t, predictor_size, (const fnn_network *))                                                                  \
@@ -46,20 +47,20 @@ void fnn_train(const fnn_training *training, fnn_training_result *result) {
         train_f64(training, result);
 }
 
-void fnn_forward(const fnn_network *network, const void *params, const fnn_array *x, void *workspace, void *outputs,
-                 int threads) {
+void fnn_forward(const fnn_network *network, void *params, const fnn_draw *draw, const fnn_array *x, void *workspace,
+                 void *outputs, int threads) {
     if (is_single(network->real_type))
-        forward_f32(network, params, x, workspace, outputs, threads);
+        forward_f32(network, params, draw, x, workspace, outputs, threads);
     else
-        forward_f64(network, params, x, workspace, outputs, threads);
+        forward_f64(network, params, draw, x, workspace, outputs, threads);
 }
 
-void fnn_backward(const fnn_network *network, const void *params, ptrdiff_t rows, const void *doutputs,
-                  void *workspace, void *grads, int accumulate, void *dx, int threads) {
+void fnn_backward(const fnn_network *network, const void *params, const fnn_draw *draw, ptrdiff_t rows,
+                  const void *doutputs, void *workspace, void *grads, int accumulate, void *dx, int threads) {
     if (is_single(network->real_type))
-        backward_f32(network, params, rows, doutputs, workspace, grads, accumulate, dx, threads);
+        backward_f32(network, params, draw, rows, doutputs, workspace, grads, accumulate, dx, threads);
     else
-        backward_f64(network, params, rows, doutputs, workspace, grads, accumulate, dx, threads);
+        backward_f64(network, params, draw, rows, doutputs, workspace, grads, accumulate, dx, threads);
 }
 
 int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale, void *params,

@@ -17,10 +17,11 @@
 #include "clock.h"
 #include "data.h"
 #include "loss.h"
+#include "network.h"
 #include "optimizer.h"
-#include "parallel.h"
 
 typedef FNN_TYPED(plan) plan_type;
+typedef FNN_TYPED(walk) walk_type;
 
 /* Multiply-adds between two looks at the clock: about 20 microseconds of work. */
 #define WORK_PER_LOOK 2e6
@@ -42,6 +43,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t first, rows; /* of the epoch's order */
     ptrdiff_t slots;
+    uint64_t draw; /* of random masks */
     double learning_rate;
     double loss_sum, weight_sum;
     int64_t update; /* its number, were it applied */
@@ -60,34 +62,54 @@ static void look_at_clock(train_call *call, double work) {
 /* Whether the batch under way is to be dropped; a hint before the barrier, the same for all after it. */
 static int stopped(train_call *call) { return atomic_load_explicit(&call->stop, memory_order_relaxed); }
 
-/* The outputs of trained rows, for metrics: the folded last operation is made up for. */
-static void keep_outputs(const train_call *call, ptrdiff_t first, real *set, ptrdiff_t row, ptrdiff_t rows) {
+/* The outputs of trained rows, for metrics: the operation left out before the loss is made up for. */
+static void keep_outputs(const train_call *call, ptrdiff_t first, const walk_type *walk) {
     const fnn_training *t = call->training;
     const plan_type *plan = &call->plan;
     const fnn_network *network = t->network;
     const ptrdiff_t n = network->widths[network->output], stride = plan->stride[network->output];
-    real *y = set + plan->value_at[network->output] + row * stride;
-    if (call->n_ops < network->n_ops) {
-        const fnn_op *folded = &network->ops[call->n_ops];
-        const ptrdiff_t ldz = plan->stride[folded->input];
-        const real *z = set + plan->value_at[folded->input] + row * ldz;
-        plan->kernels->activation_forward[folded->activation](rows, n, z, ldz, y, stride,
-                                                               (real)folded->parameter);
-    }
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        const ptrdiff_t to = t->order ? (ptrdiff_t)t->order[first + row + i] : first + row + i;
-        for (ptrdiff_t j = 0; j < n; j++) ((real *)t->outputs)[to * n + j] = y[i * stride + j];
+    const real *y = FNN_TYPED(value)(plan, walk, network->output);
+    walk_type rest = *walk;
+    rest.first = walk->last;
+    rest.last = network->n_ops;
+    FNN_TYPED(forward_rows)(plan, &rest);
+    for (ptrdiff_t i = 0; i < walk->rows; i++) {
+        const ptrdiff_t at = first + walk->row + i, to = t->order ? (ptrdiff_t)t->order[at] : at;
+        plan->kernels->copy(1, n, y + i * stride, stride, 0, (real *)t->outputs + to * n, n);
     }
 }
 
-/* First phase for rows [row, row + rows) of a set whose row 0 is row `first` of the epoch. */
-static void carry_rows(const train_call *call, ptrdiff_t first, int nth, real *set, ptrdiff_t row, ptrdiff_t rows) {
+/* First phase for the rows of a walk in set number nth, whose row 0 is row `first` of the epoch. With a team: all of
+ * it together has the rows of a batch. */
+static void carry_rows(const train_call *call, ptrdiff_t first, int nth, const walk_type *walk, fnn_team *team,
+                       int thread, int threads) {
     const fnn_training *t = call->training;
-    FNN_TYPED(gather)(&call->plan, set, row, rows, &t->x, t->order, first);
-    FNN_TYPED(forward_rows)(&call->plan, call->n_ops, set, row, rows);
-    FNN_TYPED(loss_rows)(&call->plan, &call->with, first, nth, set, row, rows, 1);
-    if (t->outputs) keep_outputs(call, first, set, row, rows);
-    FNN_TYPED(backward_rows)(&call->plan, call->n_ops, 0, set, row, rows);
+    const plan_type *plan = &call->plan;
+    FNN_TYPED(gather)(plan, walk->set, walk->row, walk->rows, &t->x, t->order, first);
+    if (team)
+        FNN_TYPED(forward_batch)(plan, walk, team, thread, threads);
+    else
+        FNN_TYPED(forward_rows)(plan, walk);
+    if (walk->rows > 0) {
+        FNN_TYPED(loss_rows)(plan, &call->with, first, nth, walk->set, walk->row, walk->rows, 1);
+        if (t->outputs) keep_outputs(call, first, walk);
+    }
+    if (team)
+        FNN_TYPED(backward_batch)(plan, walk, team, thread, threads);
+    else
+        FNN_TYPED(backward_rows)(plan, walk);
+}
+
+static walk_type walk_of(const train_call *call, const step_state *step, real *set, ptrdiff_t row, ptrdiff_t rows,
+                         ptrdiff_t position) {
+    return (walk_type){.last = call->n_ops,
+                       .set = set,
+                       .row = row,
+                       .rows = rows,
+                       .position = position,
+                       .batch = step->rows,
+                       .draw = step->draw,
+                       .training = 1};
 }
 
 /* The gradient vector of a slot: the first is the caller's own. */
@@ -107,10 +129,11 @@ static void carry_slots(train_call *call, const step_state *step, int thread, in
             const ptrdiff_t rows = end - row < plan->chunk_rows ? end - row : plan->chunk_rows;
             if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
             if (stopped(call)) return;
-            carry_rows(call, step->first + row, thread, set, 0, rows);
+            const walk_type walk = walk_of(call, step, set, 0, rows, row);
+            carry_rows(call, step->first + row, thread, &walk, NULL, thread, threads);
             FNN_TYPED(sum_losses)(plan, thread, 0, rows, &loss, &weight);
             for (int32_t i = 0; i < plan->network->n_segments; i++)
-                FNN_TYPED(segment_gradient)(plan, i, 0, plan->network->segments[i].rows, set, 0, rows, row > begin,
+                FNN_TYPED(segment_gradient)(plan, &walk, i, 0, plan->network->segments[i].rows, row > begin,
                                             slot(call, s));
         }
         plan->part_loss[s] = loss;
@@ -167,17 +190,20 @@ static int step_by_layers(train_call *call, step_state *step, fnn_team *team, in
         const ptrdiff_t left = step->rows - done, rows = left < plan->chunk_rows ? left : plan->chunk_rows;
         const ptrdiff_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
         if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
-        if (begin < end && !stopped(call))
-            carry_rows(call, step->first + done, 0, plan->sets, begin, end - begin);
+        const walk_type all = walk_of(call, step, plan->sets, 0, rows, done);
+        walk_type own = walk_of(call, step, plan->sets, begin, end - begin, done + begin);
+        if (stopped(call)) own.rows = 0;
+        carry_rows(call, step->first + done, 0, &own, team, thread, threads);
         fnn_team_barrier(team, thread);
         if (stopped(call)) return 1;
         FNN_TYPED(sum_losses)(plan, 0, 0, rows, &step->loss_sum, &step->weight_sum);
         const int is_last = left <= plan->chunk_rows;
+        if (thread == 0 && is_last && updates(step)) FNN_TYPED(update_running)(plan, step->rows);
         for (int32_t i = 0; i < network->n_segments; i++) {
             ptrdiff_t first, last;
             FNN_TYPED(share_of_segment)(plan, i, thread, threads, &first, &last);
             if (first >= last) continue;
-            FNN_TYPED(segment_gradient)(plan, i, first, last, plan->sets, 0, rows, done > 0, call->training->grads);
+            FNN_TYPED(segment_gradient)(plan, &all, i, first, last, done > 0, call->training->grads);
             if (is_last && updates(step)) apply_update(call, step, i, first, last);
         }
         fnn_team_barrier(team, thread);
@@ -200,6 +226,7 @@ static void run_steps(void *context, fnn_team *team, int thread, int threads) {
         step.rows = n - step.first < t->batch ? n - step.first : t->batch;
         if (step.rows <= 0) break;
         step.slots = FNN_TYPED(slots_of)(t->network, step.rows);
+        step.draw = t->draw + (uint64_t)steps;
         step.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? steps : 0];
         const int dropped = call->plan.depth_first ? step_depth_first(call, &step, team, thread, threads)
                                                    : step_by_layers(call, &step, team, thread, threads);
@@ -238,7 +265,7 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
     *result = (fnn_training_result){FNN_FINISHED, 1, 0, 0, 0};
     FNN_TYPED(plan_lay_out)(&call.plan, training->network, FNN_USE_TRAIN, batch, training->threads,
                             training->workspace);
-    FNN_TYPED(bind_params)(&call.plan, training->params);
+    FNN_TYPED(bind)(&call.plan, training->params, training->seed);
     if (training->shuffle)
         fnn_permutation(training->seed, FNN_STREAM_SHUFFLE, training->epoch, n, training->order);
     fnn_team_run(training->threads, run_steps, &call);

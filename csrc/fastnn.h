@@ -18,20 +18,43 @@
 
 typedef enum { FNN_FLOAT32 = 0, FNN_FLOAT64 = 1 } fnn_real_type;
 
+/* What an operation computes; n is the number of columns of its output. */
 typedef enum {
-    FNN_DENSE = 0,      /* output = input . weight + bias */
-    FNN_ACTIVATION = 1, /* output = f(input), elementwise or by rows; in place where f allows it, but never on buffer 0 */
+    FNN_DENSE = 0,       /* output = input . weight + bias */
+    FNN_ACTIVATION = 1,  /* output = f(input), elementwise or by rows; in place where f allows it, but never on buffer 0 */
+    FNN_PRELU = 2,       /* output = input where it is above 0, else weight (1, n) times it */
+    FNN_DROPOUT = 3,     /* in training: 0 with probability `parameter`, else input / (1 - parameter) */
+    FNN_NOISE = 4,       /* in training: output = input + parameter . normal number */
+    FNN_LAYER_NORM = 5,  /* output = (input - mean) / sqrt(variance + parameter) . weight + bias, of each row */
+    FNN_RMS_NORM = 6,    /* output = input / sqrt(mean of squares + parameter) . weight + bias, of each row */
+    FNN_BATCH_NORM = 7,  /* as LAYER_NORM, of each column: over the batch in training, else running (in the state) */
+    FNN_COPY = 8,        /* columns to.. of output = columns from.. of input, `count` of them */
+    FNN_ADD = 9,         /* output = input + other */
+    FNN_EMBEDDING = 10,  /* output = weight[code] for `count` columns of codes from column `from` of input on, side by
+                          * side; weight (categories + 1, n / count), the last row for all but 0 .. categories - 1 */
+    FNN_NORMALIZE = 11,  /* output = (input - mean) . scale, both (n) in the state */
+    FNN_RESCALE = 12,    /* output = input . scale + shift; the last one, left out where a loss follows, which then
+                          * compares with (target - mean) . factor: all four (n) in the state */
 } fnn_op_kind;
 
 typedef struct {
     int32_t kind;       /* fnn_op_kind */
     int32_t input;      /* number of the buffer it reads */
     int32_t output;     /* number of the buffer it writes; equal to input: in place */
-    int32_t activation; /* FNN_ACTIVATION: index into fnn_activation_name() */
-    int32_t weight;     /* FNN_DENSE: segment of the weight, (inputs, units) */
-    int32_t bias;       /* FNN_DENSE: segment of the bias, (1, units); -1: none */
-    double parameter;   /* FNN_ACTIVATION: its slope or alpha, where it has one */
+    int32_t activation; /* ACTIVATION: index into fnn_activation_name() */
+    int32_t weight;     /* segment of the weight: DENSE (inputs, units), others (1, n); -1: none */
+    int32_t bias;       /* segment of the bias, (1, n); -1: none */
+    int32_t other;      /* ADD: the second summand; LAYER_NORM, RMS_NORM: a buffer of two columns for mean and scale */
+    int32_t adds;       /* COPY: its gradient adds to that of the input, because an operation further on reads it too */
+    int32_t layer;      /* DROPOUT, NOISE: a number of its own, below FNN_MAX_RANDOM_LAYERS */
+    ptrdiff_t from, to, count;
+    ptrdiff_t state;    /* first element in the state: BATCH_NORM mean, variance; NORMALIZE mean, scale; RESCALE scale,
+                         * shift, mean, factor */
+    double parameter;   /* slope, alpha, probability, deviation or epsilon */
+    double momentum;    /* BATCH_NORM: running = momentum . running + (1 - momentum) . batch */
 } fnn_op;
+
+#define FNN_MAX_RANDOM_LAYERS 4096
 
 /* One tensor inside the flat parameter vector. */
 typedef struct {
@@ -51,6 +74,7 @@ typedef struct {
     const ptrdiff_t *widths; /* [n_buffers], columns of each buffer */
     const fnn_segment *segments;
     ptrdiff_t n_params;
+    ptrdiff_t n_state;       /* numbers behind the parameters that are not trained: running statistics, scales */
 } fnn_network;
 
 /* ---- data ---------------------------------------------------------------------------------------------------- */
@@ -114,7 +138,8 @@ typedef struct {
     const fnn_network *network;
     fnn_objective objective;
     fnn_optimizer *optimizer;
-    void *params, *grads;  /* [n_params] each */
+    void *params, *grads;  /* [n_params + n_state], [n_params] */
+    uint64_t draw;         /* number of the first step's batch: every batch has other random masks */
     void *workspace;       /* 64-byte aligned, fnn_workspace_size(network, FNN_USE_TRAIN, min(batch, x.rows), threads) bytes */
     fnn_array x;           /* (rows, widths[0]) */
     fnn_targets y;
@@ -154,14 +179,20 @@ typedef enum { FNN_USE_TRAIN, FNN_USE_PASS, FNN_USE_PREDICT, FNN_USE_PREDICTOR }
 /* Bytes of workspace; 0 when the product of the sizes does not fit. */
 size_t fnn_workspace_size(const fnn_network *network, int use, ptrdiff_t batch, int threads);
 
-/* A forward pass over one batch which keeps in the workspace (FNN_USE_PASS) what fnn_backward needs. */
-void fnn_forward(const fnn_network *network, const void *params, const fnn_array *x, void *workspace, void *outputs,
-                 int threads);
+/* Which random masks a batch gets. */
+typedef struct {
+    uint64_t seed, draw;
+} fnn_draw;
+
+/* A forward pass over one batch, as in training, which keeps in the workspace (FNN_USE_PASS) what fnn_backward needs,
+ * and updates running statistics behind the parameters. */
+void fnn_forward(const fnn_network *network, void *params, const fnn_draw *draw, const fnn_array *x, void *workspace,
+                 void *outputs, int threads);
 
 /* doutputs (rows, outputs) -> grads (sums over rows; added to what is there when accumulate) and dx (rows, inputs)
- * unless NULL. params and workspace as fnn_forward had and left them. doutputs must be finite or not: no check. */
-void fnn_backward(const fnn_network *network, const void *params, ptrdiff_t rows, const void *doutputs,
-                  void *workspace, void *grads, int accumulate, void *dx, int threads);
+ * unless NULL. params, draw and workspace as fnn_forward had and left them. doutputs must be finite or not: no check. */
+void fnn_backward(const fnn_network *network, const void *params, const fnn_draw *draw, ptrdiff_t rows,
+                  const void *doutputs, void *workspace, void *grads, int accumulate, void *dx, int threads);
 
 /* One update of params from grads: gradient = grads . scale. Returns FNN_FINISHED or FNN_BAD_UPDATE. */
 int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale, void *params,
@@ -171,7 +202,7 @@ int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double lear
 
 typedef struct {
     const fnn_network *network;
-    const void *params;
+    const void *params;    /* [n_params + n_state] */
     void *workspace;       /* FNN_USE_PREDICT, with batch = x.rows */
     fnn_array x;
     void *outputs;         /* (rows, outputs), network's type, C order; may be NULL when losses are asked for */

@@ -7,12 +7,26 @@
 
 typedef FNN_TYPED(plan) plan_type;
 
+/* Whether the last operation brings outputs into the units of the targets. */
+static int rescales(const fnn_network *network) {
+    return network->n_ops > 0 && network->ops[network->n_ops - 1].kind == FNN_RESCALE;
+}
+
 int32_t FNN_TYPED(ops_before_loss)(const fnn_network *network, const fnn_objective *objective) {
-    return objective->joined ? network->n_ops - 1 : network->n_ops;
+    return objective->joined || rescales(network) ? network->n_ops - 1 : network->n_ops;
 }
 
 int32_t FNN_TYPED(buffer_before_loss)(const fnn_network *network, const fnn_objective *objective) {
-    return objective->joined ? network->ops[network->n_ops - 1].input : network->output;
+    const int32_t n_ops = FNN_TYPED(ops_before_loss)(network, objective);
+    return n_ops < network->n_ops ? network->ops[n_ops].input : network->output;
+}
+
+/* Targets in the units of what the last operation reads: (target - mean) . factor. */
+static void scale_targets(const plan_type *plan, ptrdiff_t rows, real *targets) {
+    const fnn_op *last = &plan->network->ops[plan->network->n_ops - 1];
+    const ptrdiff_t n = plan->network->widths[last->output], stride = plan->targets_stride;
+    const real *mean = plan->state + last->state + 2 * n;
+    plan->kernels->column_norm_forward(rows, n, targets, stride, mean, mean + n, NULL, NULL, targets, stride);
 }
 
 void FNN_TYPED(loss_rows)(const plan_type *plan, const comparison *with, ptrdiff_t first, int nth, real *set,
@@ -29,6 +43,7 @@ void FNN_TYPED(loss_rows)(const plan_type *plan, const comparison *with, ptrdiff
         else
             fnn_read_row(&with->y->values, from, FNN_REAL_TYPE, targets + i * stride);
     }
+    if (!labels && rescales(plan->network)) scale_targets(plan, rows, targets);
     const FNN_TYPED(fnn_loss_batch) batch = {
         .rows = rows,
         .n = plan->network->widths[output],

@@ -14,10 +14,10 @@ typedef struct {
     const int64_t *order;  /* row i of the batch is row order[first + i] of the data, or first + i */
 } comparison;
 
-/* Operations to run before the loss: without the last one when that is folded into the loss. */
+/* Operations to run before the loss: without the last one when that is folded into the loss, or only changes units. */
 int32_t FNN_TYPED(ops_before_loss)(const fnn_network *network, const fnn_objective *objective);
 
-/* The buffer the loss reads, and whose gradient it gives: the output, or what the folded operation would read. */
+/* The buffer the loss reads, and whose gradient it gives: the output, or what the operation left out would read. */
 int32_t FNN_TYPED(buffer_before_loss)(const fnn_network *network, const fnn_objective *objective);
 
 /* Losses of rows [row, row + rows) of set number nth into row_loss and row_weight of that set; with_gradient: their

@@ -4,20 +4,15 @@
  * share of the batch): the same two walks serve both schedules, the caller's own loop, and prediction.
  */
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "network.h"
+
 #include "data.h"
 #include "dense.h"
 #include "kernels/activations.h"
 
 typedef FNN_TYPED(plan) plan_type;
+typedef FNN_TYPED(walk) walk_type;
 typedef FNN_TYPED(fnn_epilogue) epilogue_type;
-
-static real *value(const plan_type *plan, real *set, int32_t buffer, ptrdiff_t row) {
-    return set + plan->value_at[buffer] + row * plan->stride[buffer];
-}
-
-static real *gradient(const plan_type *plan, real *set, int32_t buffer, ptrdiff_t row) {
-    return set + plan->grad_at[buffer] + row * plan->stride[buffer];
-}
 
 /* Whether operation i is an activation that can be applied to a tile of its input as soon as that is computed. */
 static int is_fusible(const fnn_network *network, int32_t i) {
@@ -30,12 +25,14 @@ static int32_t derivative_of(const fnn_op *op) {
     return fnn_activation_in_place(op->activation) ? op->output : op->input;
 }
 
-void FNN_TYPED(bind_params)(plan_type *plan, const real *params) {
+void FNN_TYPED(bind)(plan_type *plan, const real *params, uint64_t seed) {
     plan->params = params;
+    plan->state = (real *)(uintptr_t)(params + plan->network->n_params);
+    plan->seed = seed;
     for (int32_t i = 0; i < plan->network->n_ops; i++) {
         const fnn_op *op = &plan->network->ops[i];
-        if (op->kind == FNN_DENSE && op->bias >= 0)
-            plan->bias[i] = params + plan->network->segments[op->bias].offset;
+        if (op->weight >= 0) plan->weight[i] = params + plan->network->segments[op->weight].offset;
+        if (op->bias >= 0) plan->bias[i] = params + plan->network->segments[op->bias].offset;
     }
 }
 
@@ -44,103 +41,112 @@ void FNN_TYPED(gather)(const plan_type *plan, real *set, ptrdiff_t row, ptrdiff_
     for (ptrdiff_t i = row; i < row + rows; i++) {
         const ptrdiff_t from = order ? (ptrdiff_t)order[first + i] : first + i;
         if (order && i + 1 < row + rows) fnn_prefetch_row(x, (ptrdiff_t)order[first + i + 1]);
-        fnn_read_row(x, from, FNN_REAL_TYPE, value(plan, set, 0, i));
+        fnn_read_row(x, from, FNN_REAL_TYPE, set + plan->value_at[0] + i * plan->stride[0]);
     }
 }
 
 /* An activation right behind a product: applied to each tile, in place or into its own buffer. */
-static epilogue_type forward_epilogue(const plan_type *plan, const fnn_op *op, real *set, ptrdiff_t row) {
+static epilogue_type forward_epilogue(const plan_type *plan, const walk_type *walk, const fnn_op *op) {
     epilogue_type epilogue = {.f = plan->kernels->activation_forward[op->activation], .parameter = (real)op->parameter};
     if (op->output != op->input) {
-        epilogue.out = value(plan, set, op->output, row);
+        epilogue.out = FNN_TYPED(value)(plan, walk, op->output);
         epilogue.ldout = plan->stride[op->output];
     }
     return epilogue;
 }
 
-void FNN_TYPED(forward_rows)(const plan_type *plan, int32_t n_ops, real *set, ptrdiff_t row, ptrdiff_t rows) {
+void FNN_TYPED(forward_rows)(const plan_type *plan, const walk_type *walk) {
     const fnn_network *network = plan->network;
-    for (int32_t i = 0; i < n_ops; i++) {
+    if (walk->rows <= 0) return;
+    for (int32_t i = walk->first; i < walk->last; i++) {
         const fnn_op *op = &network->ops[i];
-        const real *x = value(plan, set, op->input, row);
-        real *y = value(plan, set, op->output, row);
+        const real *x = FNN_TYPED(value)(plan, walk, op->input);
+        real *y = FNN_TYPED(value)(plan, walk, op->output);
         const ptrdiff_t ldx = plan->stride[op->input], ldy = plan->stride[op->output];
         if (op->kind == FNN_DENSE) {
             epilogue_type epilogue = {0};
-            if (i + 1 < n_ops && network->ops[i + 1].input == op->output && is_fusible(network, i + 1))
-                epilogue = forward_epilogue(plan, &network->ops[++i], set, row);
-            FNN_TYPED(dense_forward)(plan, (int32_t)(op - network->ops), rows, x, ldx, y, ldy, &epilogue);
-        } else {
-            plan->kernels->activation_forward[op->activation](rows, network->widths[op->output], x, ldx, y, ldy,
+            if (i + 1 < walk->last && network->ops[i + 1].input == op->output && is_fusible(network, i + 1))
+                epilogue = forward_epilogue(plan, walk, &network->ops[++i]);
+            FNN_TYPED(dense_forward)(plan, (int32_t)(op - network->ops), walk->rows, x, ldx, y, ldy, &epilogue);
+        } else if (op->kind == FNN_ACTIVATION) {
+            plan->kernels->activation_forward[op->activation](walk->rows, network->widths[op->output], x, ldx, y, ldy,
                                                               (real)op->parameter);
+        } else {
+            FNN_TYPED(layer_forward)(plan, walk, op);
         }
     }
 }
 
 /* dinput of an activation, in place: with the derivative a function of the output, or of the input. */
-static void activation_backward(const plan_type *plan, const fnn_op *op, real *set, ptrdiff_t row, ptrdiff_t rows) {
-    const ptrdiff_t n = plan->network->widths[op->output];
+static void activation_backward(const plan_type *plan, const walk_type *walk, const fnn_op *op) {
+    const ptrdiff_t n = plan->network->widths[op->output], ldx = plan->stride[op->input];
     const int32_t seen = derivative_of(op);
-    real *dy = gradient(plan, set, op->output, row);
-    if (plan->grad_at[op->input] != plan->grad_at[op->output]) {
-        real *dx = gradient(plan, set, op->input, row);
-        const ptrdiff_t ld = plan->stride[op->output];
-        for (ptrdiff_t i = 0; i < rows; i++)
-            for (ptrdiff_t j = 0; j < n; j++) dx[i * plan->stride[op->input] + j] = dy[i * ld + j];
-        dy = dx;
-    }
-    plan->kernels->activation_backward[op->activation](rows, n, value(plan, set, seen, row), plan->stride[seen], dy,
-                                                       plan->stride[op->input], (real)op->parameter);
+    real *dx = FNN_TYPED(gradient)(plan, walk, op->input);
+    if (plan->grad_at[op->input] != plan->grad_at[op->output])
+        plan->kernels->copy(walk->rows, n, FNN_TYPED(gradient)(plan, walk, op->output), plan->stride[op->output], 0,
+                            dx, ldx);
+    plan->kernels->activation_backward[op->activation](walk->rows, n, FNN_TYPED(value)(plan, walk, seen),
+                                                       plan->stride[seen], dx, ldx, (real)op->parameter);
 }
 
-void FNN_TYPED(backward_rows)(const plan_type *plan, int32_t n_ops, int want_dx, real *set, ptrdiff_t row,
-                              ptrdiff_t rows) {
+void FNN_TYPED(backward_rows)(const plan_type *plan, const walk_type *walk) {
     const fnn_network *network = plan->network;
-    for (int32_t i = n_ops - 1; i >= 0; i--) {
+    if (walk->rows <= 0) return;
+    for (int32_t i = walk->last - 1; i >= walk->first; i--) {
         const fnn_op *op = &network->ops[i];
-        if (op->input == 0 && !want_dx) continue;
-        if (op->kind == FNN_DENSE) {
+        if (op->kind > FNN_ACTIVATION) {
+            FNN_TYPED(layer_backward)(plan, walk, op);
+        } else if (!FNN_TYPED(wants)(plan, walk, op->input)) {
+            continue;
+        } else if (op->kind == FNN_DENSE) {
             /* The derivative of the activation before it is applied to each tile of dx while that is near. */
             epilogue_type epilogue = {0};
-            const fnn_op *before = i > 0 ? &network->ops[i - 1] : NULL;
+            const fnn_op *before = i > walk->first ? &network->ops[i - 1] : NULL;
             if (before && before->output == op->input && is_fusible(network, i - 1) &&
                 plan->grad_at[before->input] == plan->grad_at[before->output]) {
                 const int32_t seen = derivative_of(before);
                 epilogue.f = plan->kernels->activation_backward[before->activation];
                 epilogue.parameter = (real)before->parameter;
-                epilogue.in = value(plan, set, seen, row);
+                epilogue.in = FNN_TYPED(value)(plan, walk, seen);
                 epilogue.ldin = plan->stride[seen];
                 i--;
             }
-            FNN_TYPED(dense_backward_input)(plan, (int32_t)(op - network->ops), rows,
-                                            gradient(plan, set, op->output, row), plan->stride[op->output],
-                                            gradient(plan, set, op->input, row), plan->stride[op->input], &epilogue);
+            FNN_TYPED(dense_backward_input)(plan, (int32_t)(op - network->ops), walk->rows,
+                                            FNN_TYPED(gradient)(plan, walk, op->output), plan->stride[op->output],
+                                            FNN_TYPED(gradient)(plan, walk, op->input), plan->stride[op->input],
+                                            &epilogue);
         } else {
-            activation_backward(plan, op, set, row, rows);
+            activation_backward(plan, walk, op);
         }
     }
 }
 
-void FNN_TYPED(segment_gradient)(const plan_type *plan, int32_t segment, ptrdiff_t first, ptrdiff_t last, real *set,
-                                 ptrdiff_t row, ptrdiff_t rows, int accumulate, real *grads) {
+void FNN_TYPED(segment_gradient)(const plan_type *plan, const walk_type *walk, int32_t segment, ptrdiff_t first,
+                                 ptrdiff_t last, int accumulate, real *grads) {
     const fnn_network *network = plan->network;
     const fnn_segment *s = &network->segments[segment];
     const int32_t i = plan->op_of_segment[segment];
     const fnn_op *op = &network->ops[i];
+    real *gradient = grads + s->offset;
     if (first >= last) return;
-    const real *dy = gradient(plan, set, op->output, row);
+    if (op->kind != FNN_DENSE) {
+        FNN_TYPED(layer_gradient)(plan, walk, op, segment == op->bias, first, last, accumulate, gradient);
+        return;
+    }
+    const real *dy = FNN_TYPED(gradient)(plan, walk, op->output);
     const ptrdiff_t lddy = plan->stride[op->output];
     if (segment == op->bias)
-        plan->kernels->column_sums(rows, s->columns, dy, lddy, accumulate, grads + s->offset);
+        plan->kernels->column_sums(walk->rows, s->columns, dy, lddy, accumulate, gradient);
     else
-        FNN_TYPED(dense_backward_weight)(plan, i, first, last, rows, value(plan, set, op->input, row),
-                                         plan->stride[op->input], dy, lddy, accumulate, grads + s->offset);
+        FNN_TYPED(dense_backward_weight)(plan, i, first, last, walk->rows, FNN_TYPED(value)(plan, walk, op->input),
+                                         plan->stride[op->input], dy, lddy, accumulate, gradient);
 }
 
 void FNN_TYPED(pack_segment)(const plan_type *plan, const real *params, int32_t segment, ptrdiff_t first,
                              ptrdiff_t last) {
     const int32_t i = plan->op_of_segment[segment];
-    if (first < last && plan->network->ops[i].weight == segment)
+    const fnn_op *op = &plan->network->ops[i];
+    if (first < last && op->kind == FNN_DENSE && op->weight == segment)
         FNN_TYPED(dense_pack)(plan, i, params + plan->network->segments[segment].offset, first, last);
 }
 

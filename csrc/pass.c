@@ -6,14 +6,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "data.h"
 #include "float_state.h"
+#include "network.h"
 #include "optimizer.h"
-#include "parallel.h"
 
 typedef FNN_TYPED(plan) plan_type;
+typedef FNN_TYPED(walk) walk_type;
 
 typedef struct {
     plan_type plan;
-    const real *params;
+    const fnn_draw *draw;
     const fnn_array *x;
     ptrdiff_t rows;
     real *outputs; /* forward: out; backward: dx, or NULL */
@@ -22,31 +23,38 @@ typedef struct {
     int accumulate;
 } pass_call;
 
-/* rows of a working matrix to or from a dense one */
-static void copy_rows(ptrdiff_t rows, ptrdiff_t n, const real *from, ptrdiff_t ldfrom, real *to, ptrdiff_t ldto) {
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = 0; j < n; j++) to[i * ldto + j] = from[i * ldfrom + j];
+/* Some rows of the batch, through all operations. */
+static walk_type walk_of(const pass_call *call, ptrdiff_t begin, ptrdiff_t end) {
+    return (walk_type){.last = call->plan.network->n_ops,
+                       .set = call->plan.sets,
+                       .row = begin,
+                       .rows = end - begin,
+                       .position = begin,
+                       .batch = call->rows,
+                       .draw = call->draw->draw,
+                       .training = 1};
 }
 
 static void forward_share(void *context, fnn_team *team, int thread, int threads) {
     const pass_call *call = context;
     const plan_type *plan = &call->plan;
     const fnn_network *network = plan->network;
-    const ptrdiff_t begin = call->rows * thread / threads, rows = call->rows * (thread + 1) / threads - begin;
-    const ptrdiff_t n = network->widths[network->output], stride = plan->stride[network->output];
+    const walk_type walk = walk_of(call, call->rows * thread / threads, call->rows * (thread + 1) / threads);
+    const ptrdiff_t n = network->widths[network->output];
     FNN_TYPED(pack_share)(plan, thread, threads);
     fnn_team_barrier(team, thread);
-    FNN_TYPED(gather)(plan, plan->sets, begin, rows, call->x, NULL, 0);
-    FNN_TYPED(forward_rows)(plan, network->n_ops, plan->sets, begin, rows);
-    copy_rows(rows, n, plan->sets + plan->value_at[network->output] + begin * stride, stride,
-              call->outputs + begin * n, n);
+    FNN_TYPED(gather)(plan, plan->sets, walk.row, walk.rows, call->x, NULL, 0);
+    FNN_TYPED(forward_batch)(plan, &walk, team, thread, threads);
+    plan->kernels->copy(walk.rows, n, FNN_TYPED(value)(plan, &walk, network->output), plan->stride[network->output], 0,
+                        call->outputs + walk.row * n, n);
+    if (thread == 0) FNN_TYPED(update_running)(plan, call->rows);
 }
 
-void FNN_TYPED(forward)(const fnn_network *network, const void *params, const fnn_array *x, void *workspace,
+void FNN_TYPED(forward)(const fnn_network *network, void *params, const fnn_draw *draw, const fnn_array *x, void *workspace,
                         void *outputs, int threads) {
-    pass_call call = {.params = params, .x = x, .rows = x->rows, .outputs = outputs};
+    pass_call call = {.draw = draw, .x = x, .rows = x->rows, .outputs = outputs};
     FNN_TYPED(plan_lay_out)(&call.plan, network, FNN_USE_PASS, x->rows, threads, workspace);
-    FNN_TYPED(bind_params)(&call.plan, params);
+    FNN_TYPED(bind)(&call.plan, params, draw->seed);
     fnn_team_run(threads, forward_share, &call);
 }
 
@@ -58,14 +66,18 @@ static void segment_share(const pass_call *call, int32_t segment, ptrdiff_t firs
     const ptrdiff_t end_of_first = call->rows / plan->slots;
     /* With one part and nothing to add to, the chain goes straight into the gradient. */
     if (plan->slots == 1 && !call->accumulate) {
-        FNN_TYPED(segment_gradient)(plan, segment, first, last, plan->sets, 0, call->rows, 0, call->grads);
+        const walk_type all = walk_of(call, 0, call->rows);
+        FNN_TYPED(segment_gradient)(plan, &all, segment, first, last, 0, call->grads);
         return;
     }
-    if (!call->accumulate)
-        FNN_TYPED(segment_gradient)(plan, segment, first, last, plan->sets, 0, end_of_first, 0, call->grads);
+    if (!call->accumulate) {
+        const walk_type part = walk_of(call, 0, end_of_first);
+        FNN_TYPED(segment_gradient)(plan, &part, segment, first, last, 0, call->grads);
+    }
     for (ptrdiff_t part = call->accumulate ? 0 : 1; part < plan->slots; part++) {
         const ptrdiff_t row = call->rows * part / plan->slots, end = call->rows * (part + 1) / plan->slots;
-        FNN_TYPED(segment_gradient)(plan, segment, first, last, plan->sets, row, end - row, 0, plan->slot_grads);
+        const walk_type walk = walk_of(call, row, end);
+        FNN_TYPED(segment_gradient)(plan, &walk, segment, first, last, 0, plan->slot_grads);
         plan->kernels->add(n, call->grads + begin, plan->slot_grads + begin);
     }
 }
@@ -74,14 +86,18 @@ static void backward_share(void *context, fnn_team *team, int thread, int thread
     const pass_call *call = context;
     const plan_type *plan = &call->plan;
     const fnn_network *network = plan->network;
-    const ptrdiff_t begin = call->rows * thread / threads, rows = call->rows * (thread + 1) / threads - begin;
-    const ptrdiff_t n = network->widths[network->output], stride = plan->stride[network->output];
-    copy_rows(rows, n, call->doutputs + begin * n, n, plan->sets + plan->grad_at[network->output] + begin * stride,
-              stride);
-    FNN_TYPED(backward_rows)(plan, network->n_ops, call->outputs != NULL, plan->sets, begin, rows);
-    if (call->outputs)
-        copy_rows(rows, network->widths[0], plan->sets + plan->grad_at[0] + begin * plan->stride[0], plan->stride[0],
-                  call->outputs + begin * network->widths[0], network->widths[0]);
+    const FNN_TYPED(fnn_kernels) *kernels = plan->kernels;
+    const ptrdiff_t k = network->widths[0], n = network->widths[network->output];
+    walk_type walk = walk_of(call, call->rows * thread / threads, call->rows * (thread + 1) / threads);
+    walk.want_dx = call->outputs != NULL;
+    kernels->copy(walk.rows, n, call->doutputs + walk.row * n, n, 0, FNN_TYPED(gradient)(plan, &walk, network->output),
+                  plan->stride[network->output]);
+    real *dx = FNN_TYPED(gradient)(plan, &walk, 0);
+    if (walk.want_dx) /* columns that nothing reads have none */
+        for (ptrdiff_t i = 0; i < walk.rows; i++)
+            for (ptrdiff_t j = 0; j < k; j++) dx[i * plan->stride[0] + j] = 0;
+    FNN_TYPED(backward_batch)(plan, &walk, team, thread, threads);
+    if (walk.want_dx) kernels->copy(walk.rows, k, dx, plan->stride[0], 0, call->outputs + walk.row * k, k);
     fnn_team_barrier(team, thread);
     for (int32_t i = 0; i < network->n_segments; i++) {
         ptrdiff_t first, last;
@@ -90,16 +106,16 @@ static void backward_share(void *context, fnn_team *team, int thread, int thread
     }
 }
 
-void FNN_TYPED(backward)(const fnn_network *network, const void *params, ptrdiff_t rows, const void *doutputs,
-                         void *workspace, void *grads, int accumulate, void *dx, int threads) {
-    pass_call call = {.params = params,
+void FNN_TYPED(backward)(const fnn_network *network, const void *params, const fnn_draw *draw, ptrdiff_t rows,
+                         const void *doutputs, void *workspace, void *grads, int accumulate, void *dx, int threads) {
+    pass_call call = {.draw = draw,
                       .rows = rows,
                       .outputs = dx,
                       .doutputs = doutputs,
                       .grads = grads,
                       .accumulate = accumulate};
     FNN_TYPED(plan_lay_out)(&call.plan, network, FNN_USE_PASS, rows, threads, workspace);
-    FNN_TYPED(bind_params)(&call.plan, params);
+    FNN_TYPED(bind)(&call.plan, params, draw->seed);
     fnn_team_run(threads, backward_share, &call);
 }
 

@@ -60,8 +60,14 @@ double FNN_TYPED(row_work)(const fnn_network *network) {
     return work;
 }
 
+static int has_batch_norm(const fnn_network *network) {
+    for (int32_t i = 0; i < network->n_ops; i++)
+        if (fnn_is_batch_norm(&network->ops[i])) return 1;
+    return 0;
+}
+
 static int is_narrow(const fnn_network *network) {
-    if (network->n_params > NARROW_PARAMS) return 0;
+    if (network->n_params > NARROW_PARAMS || has_batch_norm(network)) return 0;
     for (int32_t b = 1; b < network->n_buffers; b++)
         if (network->widths[b] >= NARROW_UNITS) return 0;
     return 1;
@@ -76,7 +82,7 @@ ptrdiff_t FNN_TYPED(slots_of)(const fnn_network *network, ptrdiff_t batch) {
 }
 
 static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_first, ptrdiff_t batch) {
-    if (use == FNN_USE_PASS) return batch;
+    if (use == FNN_USE_PASS || (use == FNN_USE_TRAIN && has_batch_norm(network))) return batch > 0 ? batch : 1;
     ptrdiff_t most = FNN_TILE_ROWS;
     if (use == FNN_USE_TRAIN && !depth_first) {
         size_t row_bytes = 1;
@@ -91,14 +97,47 @@ static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_f
     return batch / chunks + (batch % chunks != 0);
 }
 
-/* The input of an activation that nothing else reads has its gradient where the output has: it is made in place. */
+static int readers_of(const fnn_network *network, int32_t buffer) {
+    int readers = 0;
+    for (int32_t i = 0; i < network->n_ops; i++) {
+        readers += network->ops[i].input == buffer;
+        readers += network->ops[i].kind == FNN_ADD && network->ops[i].other == buffer;
+    }
+    return readers;
+}
+
+/* An activation's input, or a second summand, that nothing else reads has its gradient where the output has. From the
+ * last operation on, so that a chain of them ends in one place. */
 static void share_gradients(const fnn_network *network, ptrdiff_t *grad_at) {
+    for (int32_t i = network->n_ops - 1; i >= 0; i--) {
+        const fnn_op *op = &network->ops[i];
+        const int32_t from = op->kind == FNN_ADD ? op->other : op->input;
+        if ((op->kind == FNN_ACTIVATION || op->kind == FNN_ADD) && from != 0 && from != op->output &&
+            readers_of(network, from) == 1)
+            grad_at[from] = grad_at[op->output];
+    }
+}
+
+/* Whether the output holds what the input holds. */
+static int is_identity(const fnn_network *network, const fnn_op *op, int use) {
+    const int predicts = use == FNN_USE_PREDICT || use == FNN_USE_PREDICTOR;
+    if (op->kind == FNN_DROPOUT || op->kind == FNN_NOISE) return predicts;
+    return op->kind == FNN_COPY && op->from == 0 && op->to == 0 && op->count == network->widths[op->input] &&
+           op->count == network->widths[op->output];
+}
+
+static void share_values(const fnn_network *network, int use, ptrdiff_t *value_at) {
+    for (int32_t i = 0; i < network->n_ops; i++)
+        if (is_identity(network, &network->ops[i], use))
+            value_at[network->ops[i].output] = value_at[network->ops[i].input];
+}
+
+/* Buffers downstream of a parameter: their gradient is needed even if nobody asks for that of the input. */
+static void find_trained(const fnn_network *network, int32_t *trains) {
+    for (int32_t b = 0; b < network->n_buffers; b++) trains[b] = 0;
     for (int32_t i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
-        int readers = 0;
-        for (int32_t j = 0; j < network->n_ops; j++) readers += network->ops[j].input == op->input;
-        if (op->kind == FNN_ACTIVATION && op->input != 0 && op->input != op->output && readers == 1)
-            grad_at[op->input] = grad_at[op->output];
+        if (op->weight >= 0 || trains[op->input] || (op->kind == FNN_ADD && trains[op->other])) trains[op->output] = 1;
     }
 }
 
@@ -119,11 +158,15 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
 
     plan->packed = take(&at, n_ops, sizeof *plan->packed);
     plan->transposed = take(&at, n_ops, sizeof *plan->transposed);
+    plan->weight = take(&at, n_ops, sizeof *plan->weight);
     plan->bias = take(&at, n_ops, sizeof *plan->bias);
     plan->op_of_segment = take(&at, (size_t)network->n_segments, sizeof *plan->op_of_segment);
     plan->stride = take(&at, n_buffers, sizeof *plan->stride);
     plan->value_at = take(&at, n_buffers, sizeof *plan->value_at);
     plan->grad_at = take(&at, n_buffers, sizeof *plan->grad_at);
+    plan->trains = take(&at, n_buffers, sizeof *plan->trains);
+    plan->columns = take(&at, n_ops, sizeof *plan->columns);
+    if (plan->trains) find_trained(network, plan->trains);
 
     /* Working copies of the weights. A prediction of few rows reads the weights where they are: copying them would
      * cost more than it saves. Thin weights are always copied, transposed. */
@@ -139,19 +182,22 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
                 packed = transposed = take(&at, n * k_padded, sizeof(real));
             } else {
                 if (packs) packed = take(&at, (n + width - 1) / width * width * k, sizeof(real));
-                /* The gradient of the network's own input is only wanted in a pass. */
-                if (use == FNN_USE_PASS || (use == FNN_USE_TRAIN && op->input != 0))
+                /* The gradient of what depends on no parameter is only wanted in a pass. While bytes are counted it is
+                 * not known yet what does: then the larger number is right. */
+                const int trains = plan->trains ? plan->trains[op->input] : op->input != 0;
+                if (use == FNN_USE_PASS || (use == FNN_USE_TRAIN && trains))
                     transposed = take(&at, (k + width - 1) / width * width * n, sizeof(real));
             }
         }
+        real *columns = NULL;
+        if (fnn_is_batch_norm(op)) columns = take(&at, (size_t)network->widths[op->output], FNN_COLUMN_ROWS * sizeof(real));
         if (plan->packed) {
             plan->packed[i] = packed;
             plan->transposed[i] = transposed;
-            plan->bias[i] = NULL;
-            if (op->kind == FNN_DENSE) {
-                plan->op_of_segment[op->weight] = i;
-                if (op->bias >= 0) plan->op_of_segment[op->bias] = i;
-            }
+            plan->columns[i] = columns;
+            plan->weight[i] = plan->bias[i] = NULL;
+            if (op->weight >= 0) plan->op_of_segment[op->weight] = i;
+            if (op->bias >= 0) plan->op_of_segment[op->bias] = i;
         }
     }
 
@@ -169,7 +215,10 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
         set += rows * stride * (has_grad ? 2 : 1);
         if (set > SIZE_MAX / 16) at.overflow = 1;
     }
-    if (plan->stride) share_gradients(network, plan->grad_at);
+    if (plan->stride) {
+        share_values(network, use, plan->value_at);
+        share_gradients(network, plan->grad_at);
+    }
     plan->set_size = (ptrdiff_t)set;
     plan->sets = take(&at, set * sizeof(real), (size_t)sets);
 

@@ -15,6 +15,9 @@
 /* Rows a thread carries from the first layer to the last when a network is walked depth-first. */
 #define FNN_TILE_ROWS 64
 
+/* What a norm of columns keeps of a batch: mean, variance, 1 / sqrt(variance + epsilon), sum of dy, sum of dy h. */
+enum { FNN_MEAN, FNN_VARIANCE, FNN_SCALE, FNN_PLAIN, FNN_ALONG, FNN_COLUMN_ROWS };
+
 typedef struct {
     const fnn_network *network;
     const FNN_TYPED(fnn_kernels) * kernels;
@@ -26,15 +29,22 @@ typedef struct {
     ptrdiff_t chunk_rows; /* rows in buffers at a time: a tile, or the chunk */
 
     const real *params; /* the flat vector, read where there is no working copy */
-    /* By operation: the working copies of its weight (NULL: read params itself), and its bias. */
+    /* By operation: the working copies of a dense weight (NULL: read params itself), and weight and bias as they are. */
     real **packed, **transposed;
-    const real **bias;
+    const real **weight, **bias;
     int32_t *op_of_segment;
 
-    /* By buffer: leading dimension, and where its values and gradients begin in a set of buffers. */
+    /* By buffer: leading dimension, where its values and gradients begin in a set of buffers, and whether it depends on
+     * a parameter. What a buffer holds unchanged from another one lies there. */
     ptrdiff_t *stride, *value_at, *grad_at;
+    int32_t *trains;
     ptrdiff_t set_size; /* elements of one set */
     real *sets;         /* one set per thread (depth-first, predict) or one for all */
+
+    real *state;   /* of the network, not trained */
+    uint64_t seed; /* of random masks */
+    /* By operation: what a norm of columns keeps of the batch, FNN_COLUMN_ROWS rows of n numbers. */
+    real **columns;
 
     real *slot_grads;   /* slots 1.., n_params each; slot 0 is the gradient vector itself */
     real *targets;      /* (rows of a set, outputs) per set: converted target values */
@@ -54,36 +64,12 @@ ptrdiff_t FNN_TYPED(slots_of)(const fnn_network *network, ptrdiff_t rows);
 /* The leading dimension of a working matrix with so many columns. */
 ptrdiff_t FNN_TYPED(padded_stride)(ptrdiff_t columns);
 
-/* ---- the parts of a network that drivers walk (network.c) ---------------------------------------------------- */
-
-/* Rows [row, row + rows) of a set's input: row i of it is row order[first + i] of x, or first + i without an order. */
-void FNN_TYPED(gather)(const FNN_TYPED(plan) * plan, real *set, ptrdiff_t row, ptrdiff_t rows, const fnn_array *x,
-                       const int64_t *order, ptrdiff_t first);
-
-/* Operations 0 .. n_ops-1 over rows [row, row + rows) of a set. */
-void FNN_TYPED(forward_rows)(const FNN_TYPED(plan) * plan, int32_t n_ops, real *set, ptrdiff_t row, ptrdiff_t rows);
-
-/* From the gradient of the output of operation n_ops-1 down to every input that needs one (input 0 if wanted). */
-void FNN_TYPED(backward_rows)(const FNN_TYPED(plan) * plan, int32_t n_ops, int want_dx, real *set, ptrdiff_t row,
-                              ptrdiff_t rows);
-
-/* Gradient of rows [first, last) of one segment over rows [row, row + rows) of a set, into grads (the flat vector). */
-void FNN_TYPED(segment_gradient)(const FNN_TYPED(plan) * plan, int32_t segment, ptrdiff_t first, ptrdiff_t last,
-                                 real *set, ptrdiff_t row, ptrdiff_t rows, int accumulate, real *grads);
-
-/* Rows [first, last) of one segment into the working copies. */
-void FNN_TYPED(pack_segment)(const FNN_TYPED(plan) * plan, const real *params, int32_t segment, ptrdiff_t first,
-                             ptrdiff_t last);
-
-/* A thread's share of all segments into the working copies. */
-void FNN_TYPED(pack_share)(const FNN_TYPED(plan) * plan, int thread, int threads);
-
 /* The rows of a segment that belong to one thread: shares of equal cost, cut where vectors begin. */
 void FNN_TYPED(share_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int threads,
                                  ptrdiff_t *first, ptrdiff_t *last);
 
-/* The parameters the plan computes with; packs nothing. */
-void FNN_TYPED(bind_params)(FNN_TYPED(plan) * plan, const real *params);
+/* Whether an operation needs all rows of the batch at once. */
+static inline int fnn_is_batch_norm(const fnn_op *op) { return op->kind == FNN_BATCH_NORM; }
 
 /* Multiply-adds of a forward pass over one row. */
 double FNN_TYPED(row_work)(const fnn_network *network);

@@ -10,7 +10,7 @@
 #include "clock.h"
 #include "data.h"
 #include "loss.h"
-#include "parallel.h"
+#include "network.h"
 
 typedef FNN_TYPED(plan) plan_type;
 
@@ -32,9 +32,9 @@ static void predict_block(const predict_call *call, ptrdiff_t block, int thread)
     const ptrdiff_t first = block * plan->chunk_rows, left = p->x.rows - first;
     const ptrdiff_t rows = left < plan->chunk_rows ? left : plan->chunk_rows;
     real *set = plan->sets + thread * plan->set_size;
-    real *y = set + plan->value_at[network->output];
+    FNN_TYPED(walk) walk = {.last = call->n_ops, .set = set, .rows = rows, .position = first, .batch = p->x.rows};
     FNN_TYPED(gather)(plan, set, 0, rows, &p->x, NULL, first);
-    FNN_TYPED(forward_rows)(plan, call->n_ops, set, 0, rows);
+    FNN_TYPED(forward_rows)(plan, &walk);
     if (p->objective) {
         double loss = 0, weight = 0;
         FNN_TYPED(loss_rows)(plan, &call->with, first, thread, set, 0, rows, 0);
@@ -43,14 +43,11 @@ static void predict_block(const predict_call *call, ptrdiff_t block, int thread)
         plan->part_weight[block] = weight;
     }
     if (!p->outputs) return;
-    if (call->n_ops < network->n_ops) {
-        const fnn_op *folded = &network->ops[call->n_ops];
-        plan->kernels->activation_forward[folded->activation](rows, n, set + plan->value_at[folded->input],
-                                                              plan->stride[folded->input], y, stride,
-                                                              (real)folded->parameter);
-    }
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = 0; j < n; j++) ((real *)p->outputs)[(first + i) * n + j] = y[i * stride + j];
+    walk.first = call->n_ops;
+    walk.last = network->n_ops;
+    FNN_TYPED(forward_rows)(plan, &walk);
+    plan->kernels->copy(rows, n, FNN_TYPED(value)(plan, &walk, network->output), stride, 0,
+                        (real *)p->outputs + first * n, n);
 }
 
 static void predict_share(void *context, fnn_team *team, int thread, int threads) {
@@ -58,6 +55,7 @@ static void predict_share(void *context, fnn_team *team, int thread, int threads
     const fnn_prediction *p = call->prediction;
     const ptrdiff_t blocks = (p->x.rows + call->plan.chunk_rows - 1) / call->plan.chunk_rows;
     FNN_TYPED(pack_share)(&call->plan, thread, threads);
+    if (thread == 0) FNN_TYPED(use_running)(&call->plan);
     fnn_team_barrier(team, thread);
     if (thread == 0) call->threads = threads;
     for (ptrdiff_t block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {
@@ -83,7 +81,7 @@ void FNN_TYPED(predict)(const fnn_prediction *prediction, fnn_prediction_result 
     if (prediction->x.rows <= 0) return;
     FNN_TYPED(plan_lay_out)(&call.plan, network, FNN_USE_PREDICT, prediction->x.rows, prediction->threads,
                             prediction->workspace);
-    FNN_TYPED(bind_params)(&call.plan, prediction->params);
+    FNN_TYPED(bind)(&call.plan, prediction->params, 0);
     fnn_team_run(prediction->threads, predict_share, &call);
     result->threads = call.threads;
     if (atomic_load_explicit(&call.stop, memory_order_relaxed)) {

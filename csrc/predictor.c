@@ -1,8 +1,9 @@
 /* predictor.c: a frozen network for one row at a time.
  *
- * Compiled once per real type. The memory holds a copy of the description, the weights in panels and the biases, all
- * aligned; nothing in it is written after fnn_predictor_build(), so any number of threads may share it. One row goes
- * from step to step through a scratch small enough for the caller's stack.
+ * Compiled once per real type. The memory holds a copy of the description, dense weights in panels, all other numbers
+ * as they are, and the plan of a tile; nothing in it is written after fnn_predictor_build(), so any number of threads
+ * may share it. One row goes from step to step through a scratch small enough for the caller's stack; in a network with
+ * other layers than dense ones and activations it is walked as a tile of one row.
  */
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "predictor.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 
 #include "float_state.h"
-#include "plan.h"
+#include "network.h"
 
 typedef FNN_TYPED(plan) plan_type;
 
@@ -31,7 +32,8 @@ typedef struct {
     struct fnn_predictor head;
     fnn_network network; /* points into this memory */
     plan_type plan;
-    row_step *steps;
+    row_step *steps; /* NULL: walk */
+    ptrdiff_t *row_at; /* by buffer: where its values lie in the scratch of one row */
     size_t row_scratch_bytes;
     ptrdiff_t work;
 } predictor_type;
@@ -53,32 +55,63 @@ static size_t copy_network(const fnn_network *network, char *memory, fnn_network
     return aligned(ops) + aligned(widths) + aligned(segments);
 }
 
-static size_t biases_size(const fnn_network *network) {
-    size_t bytes = 0;
+/* Whether a row can go from step to step: every operation is a dense layer or an activation. */
+static int is_plain(const fnn_network *network) {
+    for (int32_t i = 0; i < network->n_ops; i++)
+        if (network->ops[i].kind > FNN_ACTIVATION) return 0;
+    return 1;
+}
+
+static size_t segment_bytes(const fnn_network *network, int32_t segment) {
+    return aligned((size_t)network->segments[segment].rows * (size_t)network->segments[segment].columns * sizeof(real));
+}
+
+/* Bytes of all numbers that are not packed: biases, the weights of other layers, the state. */
+static size_t numbers_size(const fnn_network *network) {
+    size_t bytes = aligned((size_t)network->n_state * sizeof(real));
     for (int32_t i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
-        if (op->kind == FNN_DENSE && op->bias >= 0)
-            bytes += aligned((size_t)network->segments[op->bias].columns * sizeof(real));
+        if (op->weight >= 0 && op->kind != FNN_DENSE) bytes += segment_bytes(network, op->weight);
+        if (op->bias >= 0) bytes += segment_bytes(network, op->bias);
     }
     return bytes;
+}
+
+static real *copy_segment(const fnn_network *network, int32_t segment, const real *params, char **at) {
+    const fnn_segment *s = &network->segments[segment];
+    real *copy = memcpy(*at, params + s->offset, (size_t)s->rows * (size_t)s->columns * sizeof(real));
+    *at += segment_bytes(network, segment);
+    return copy;
+}
+
+static void copy_numbers(predictor_type *p, const real *params, char *at) {
+    const fnn_network *network = &p->network;
+    for (int32_t i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        if (op->weight >= 0 && op->kind != FNN_DENSE) p->plan.weight[i] = copy_segment(network, op->weight, params, &at);
+        if (op->bias >= 0) p->plan.bias[i] = copy_segment(network, op->bias, params, &at);
+    }
+    if (network->n_state) p->plan.state = memcpy(at, params + network->n_params, (size_t)network->n_state * sizeof(real));
+    FNN_TYPED(use_running)(&p->plan);
 }
 
 size_t FNN_TYPED(predictor_size)(const fnn_network *network) {
     plan_type plan;
     const size_t planned = FNN_TYPED(plan_lay_out)(&plan, network, FNN_USE_PREDICTOR, FNN_TILE_ROWS, 1, NULL);
     if (planned == 0) return 0;
-    return aligned(sizeof(predictor_type)) + copy_network(network, NULL, NULL) + biases_size(network) +
-           aligned((size_t)network->n_ops * sizeof(row_step)) + planned + ALIGNMENT;
+    return aligned(sizeof(predictor_type)) + copy_network(network, NULL, NULL) + numbers_size(network) +
+           aligned((size_t)network->n_ops * sizeof(row_step)) +
+           aligned((size_t)network->n_buffers * sizeof(ptrdiff_t)) + planned + ALIGNMENT;
 }
 
 /* The steps of one row: the values between them lie side by side in the scratch, and the last goes to the caller. */
 static void build_steps(predictor_type *p) {
     const fnn_network *network = &p->network;
     ptrdiff_t at = 0;
-    ptrdiff_t *place = p->plan.value_at; /* reused: places of one row instead of a tile */
+    ptrdiff_t *place = p->row_at;
     for (int32_t b = 0; b < network->n_buffers; b++) {
         place[b] = b == 0 ? CALLERS_X : b == network->output ? CALLERS_Y : at;
-        if (place[b] >= 0) at += FNN_TYPED(padded_stride)(network->widths[b]);
+        if (place[b] >= 0) at += p->plan.stride[b];
     }
     p->row_scratch_bytes = (size_t)at * sizeof(real) + ALIGNMENT;
     for (int32_t i = 0; i < network->n_ops; i++) {
@@ -93,12 +126,23 @@ static void build_steps(predictor_type *p) {
             step->weight = p->plan.packed[i];
             step->bias = p->plan.bias[i];
             step->panel_stride = step->k * p->plan.kernels->panel_columns;
-            p->work += step->k * step->n;
         } else {
             step->activation = p->plan.kernels->activation_forward[op->activation];
             step->parameter = (real)op->parameter;
         }
     }
+}
+
+/* The values of a tile of one row, in the order of the buffers; what lies where another one does stays there. */
+static void place_row(predictor_type *p) {
+    ptrdiff_t at = 0;
+    for (int32_t b = 0; b < p->network.n_buffers; b++) {
+        p->row_at[b] = at;
+        at += p->plan.stride[b];
+        for (int32_t before = 0; before < b; before++)
+            if (p->plan.value_at[before] == p->plan.value_at[b]) p->row_at[b] = p->row_at[before];
+    }
+    p->row_scratch_bytes = (size_t)at * sizeof(real) + ALIGNMENT;
 }
 
 void *FNN_TYPED(predictor_build)(const fnn_network *network, const void *params, void *memory) {
@@ -108,27 +152,22 @@ void *FNN_TYPED(predictor_build)(const fnn_network *network, const void *params,
     p->head.real_type = FNN_REAL_TYPE;
     at += aligned(sizeof *p);
     at += copy_network(network, at, &p->network);
-    p->steps = (row_step *)at;
+    row_step *steps = (row_step *)at;
     at += aligned((size_t)network->n_ops * sizeof(row_step));
-    char *biases = at;
-    at += biases_size(network);
+    p->row_at = (ptrdiff_t *)at;
+    at += aligned((size_t)network->n_buffers * sizeof(ptrdiff_t));
+    char *numbers = at;
+    at += numbers_size(network);
     FNN_TYPED(plan_lay_out)(&p->plan, &p->network, FNN_USE_PREDICTOR, FNN_TILE_ROWS, 1, at);
     for (int32_t i = 0; i < p->network.n_segments; i++)
         FNN_TYPED(pack_segment)(&p->plan, params, i, 0, p->network.segments[i].rows);
-    for (int32_t i = 0; i < p->network.n_ops; i++) {
-        const fnn_op *op = &p->network.ops[i];
-        if (op->kind != FNN_DENSE || op->bias < 0) continue;
-        const fnn_segment *bias = &p->network.segments[op->bias];
-        const size_t bytes = (size_t)bias->columns * sizeof(real);
-        p->plan.bias[i] = memcpy(biases, (const real *)params + bias->offset, bytes);
-        biases += aligned(bytes);
-    }
-    build_steps(p);
-    /* The places of a tile again, which build_steps() borrowed for a row's. */
-    ptrdiff_t set = 0;
-    for (int32_t b = 0; b < p->network.n_buffers; b++) {
-        p->plan.value_at[b] = set;
-        set += p->plan.chunk_rows * p->plan.stride[b];
+    copy_numbers(p, params, numbers);
+    p->work = (ptrdiff_t)FNN_TYPED(row_work)(&p->network);
+    if (is_plain(&p->network)) {
+        p->steps = steps;
+        build_steps(p);
+    } else {
+        place_row(p);
     }
     return p;
 }
@@ -140,7 +179,21 @@ size_t FNN_TYPED(predictor_scratch)(const void *predictor, ptrdiff_t rows) {
 
 ptrdiff_t FNN_TYPED(predictor_work)(const void *predictor) { return ((const predictor_type *)predictor)->work; }
 
+/* A tile of one row, with its own places. */
+static void walk_row(const predictor_type *p, const real *x, real *y, real *scratch) {
+    const fnn_network *network = &p->network;
+    FNN_TYPED(plan) plan = p->plan;
+    plan.value_at = p->row_at;
+    memcpy(scratch + plan.value_at[0], x, (size_t)network->widths[0] * sizeof(real));
+    FNN_TYPED(forward_rows)(&plan, &(FNN_TYPED(walk)){.last = network->n_ops, .set = scratch, .rows = 1});
+    memcpy(y, scratch + plan.value_at[network->output], (size_t)network->widths[network->output] * sizeof(real));
+}
+
 static void one_row(const predictor_type *p, const real *x, real *y, real *scratch) {
+    if (!p->steps) {
+        walk_row(p, x, y, scratch);
+        return;
+    }
     const FNN_TYPED(fnn_kernels) *kernels = p->plan.kernels;
     const row_step *end = p->steps + p->network.n_ops;
     for (const row_step *step = p->steps; step < end; step++) {
@@ -183,7 +236,7 @@ static void all_rows(const predictor_type *p, ptrdiff_t rows, const real *x, rea
         const ptrdiff_t left = rows - first, some = left < p->plan.chunk_rows ? left : p->plan.chunk_rows;
         real *in = set + p->plan.value_at[0], *out = set + p->plan.value_at[network->output];
         for (ptrdiff_t i = 0; i < some; i++) memcpy(in + i * ldx, x + (first + i) * k, (size_t)k * sizeof(real));
-        FNN_TYPED(forward_rows)(&p->plan, network->n_ops, set, 0, some);
+        FNN_TYPED(forward_rows)(&p->plan, &(FNN_TYPED(walk)){.last = network->n_ops, .set = set, .rows = some});
         for (ptrdiff_t i = 0; i < some; i++) memcpy(y + (first + i) * n, out + i * ldy, (size_t)n * sizeof(real));
     }
 }

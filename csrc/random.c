@@ -16,28 +16,9 @@
 #include <string.h>
 
 #include "fastnn.h"
+#include "kernels/philox.h"
 
-/* Blocks computed side by side, for the compiler to put into vector lanes. */
-enum { LANES = 16, WORDS = 4 * LANES };
-
-static const uint32_t multiplier0 = 0xD2511F53u, multiplier1 = 0xCD9E8D57u; /* of the paper's table 2 */
-static const uint32_t weyl0 = 0x9E3779B9u, weyl1 = 0xBB67AE85u;             /* golden ratio, sqrt(3) - 1 */
-
-/* LANES counters, word by word, become LANES blocks of random words. */
-static void philox(uint32_t counter[4][LANES], uint32_t key0, uint32_t key1) {
-    for (int round = 0; round < 10; round++) {
-        for (int lane = 0; lane < LANES; lane++) {
-            uint64_t product0 = (uint64_t)multiplier0 * counter[0][lane];
-            uint64_t product1 = (uint64_t)multiplier1 * counter[2][lane];
-            counter[0][lane] = (uint32_t)(product1 >> 32) ^ counter[1][lane] ^ key0;
-            counter[1][lane] = (uint32_t)product1;
-            counter[2][lane] = (uint32_t)(product0 >> 32) ^ counter[3][lane] ^ key1;
-            counter[3][lane] = (uint32_t)product0;
-        }
-        key0 += weyl0;
-        key1 += weyl1;
-    }
-}
+enum { LANES = PHILOX_LANES, WORDS = PHILOX_WORDS };
 
 void fnn_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
     uint32_t lanes[4][LANES] = {{counter[0]}, {counter[1]}, {counter[2]}, {counter[3]}};
@@ -47,17 +28,10 @@ void fnn_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
 
 /* Words 4.block .. 4.block + WORDS - 1 of a stream. */
 static void random_blocks(uint64_t seed, int stream, uint64_t index, uint64_t block, uint32_t out[WORDS]) {
-    uint32_t counter[4][LANES];
-    for (int lane = 0; lane < LANES; lane++) {
-        counter[0][lane] = (uint32_t)(block + (uint64_t)lane);
-        counter[1][lane] = (uint32_t)((block + (uint64_t)lane) >> 32) | (uint32_t)stream << 24;
-        counter[2][lane] = (uint32_t)index;
-        counter[3][lane] = (uint32_t)(index >> 32);
-    }
-    philox(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
-    for (int lane = 0; lane < LANES; lane++) {
-        for (int word = 0; word < 4; word++) out[4 * lane + word] = counter[word][lane];
-    }
+    uint32_t words[4][LANES];
+    philox_blocks(seed, stream, index, block, words);
+    for (int lane = 0; lane < LANES; lane++)
+        for (int word = 0; word < 4; word++) out[4 * lane + word] = words[word][lane];
 }
 
 void fnn_random_words(uint64_t seed, int stream, uint32_t index, ptrdiff_t n, uint32_t *out) {

@@ -22,49 +22,83 @@ except ModuleNotFoundError as error:
         "Python from another folder"
     ) from None
 from .activations import ELU, ActivationFunction, LeakyReLU, activations
-from .callbacks import Callback
+from .callbacks import Callback, LambdaCallback, TimeLimit
+from .composition import Concat, Residual, Split
+from .decision_metrics import F1, Precision, Recall
 from .errors import DivergenceError
 from .files import load
 from .gradient_check import check_gradients
 from .history import History
 from .initializers import Constant, Initializer, initializers
-from .layers import Activation, Dense, Layer
+from .layers import Activation, Dense, Layer, PReLU
 from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
+from .metric_function import MetricFunction
+from .metrics import metrics
 from .model import Sequential
+from .monitoring import EarlyStopping, ReduceOnPlateau
+from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
 from .optimizers import SGD, Adam, Optimizer, optimizers
+from .recording import Checkpoint, CSVLogger, JSONLogger
+from .regularization import Dropout, GaussianNoise
 from .runtime import get_num_threads, set_num_threads, show_config
 from .schedules import ConstantSchedule, CosineSchedule, ExponentialSchedule, OneCycleSchedule, Schedule, StepSchedule
+from .score_metrics import TopK
+from .tables import Embedding, Table
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
+    "F1",
     "SGD",
     "Activation",
     "ActivationFunction",
     "Adam",
+    "BatchNorm",
+    "CSVLogger",
     "Callback",
+    "Checkpoint",
+    "Concat",
     "Constant",
     "ConstantSchedule",
     "CosineSchedule",
     "CrossEntropy",
     "Dense",
     "DivergenceError",
+    "Dropout",
+    "EarlyStopping",
+    "Embedding",
     "ExponentialSchedule",
     "Focal",
+    "GaussianNoise",
     "History",
     "Huber",
     "Initializer",
+    "JSONLogger",
+    "LambdaCallback",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "LossFunction",
+    "MetricFunction",
+    "Normalization",
     "OneCycleSchedule",
     "Optimizer",
+    "PReLU",
+    "Precision",
     "Predictor",
     "Quantile",
+    "RMSNorm",
+    "Recall",
+    "ReduceOnPlateau",
+    "Residual",
     "Schedule",
     "Sequential",
+    "Split",
     "StepSchedule",
+    "Table",
+    "TimeLimit",
+    "TopK",
     "__version__",
     "activations",
     "check_gradients",
@@ -72,6 +106,7 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "metrics",
     "optimizers",
     "set_num_threads",
     "show_config",

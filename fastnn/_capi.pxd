@@ -14,7 +14,9 @@ cdef extern from "fastnn.h" nogil:
         FNN_MAX_STATES
     enum:
         FNN_FLOAT32, FNN_FLOAT64
-        FNN_DENSE, FNN_ACTIVATION
+        FNN_DENSE, FNN_ACTIVATION, FNN_PRELU, FNN_DROPOUT, FNN_NOISE, FNN_LAYER_NORM, FNN_RMS_NORM, FNN_BATCH_NORM
+        FNN_COPY, FNN_ADD, FNN_EMBEDDING, FNN_NORMALIZE, FNN_RESCALE
+        FNN_MAX_RANDOM_LAYERS
         FNN_BOOL, FNN_INT8, FNN_UINT8, FNN_INT16, FNN_UINT16, FNN_INT32, FNN_UINT32, FNN_INT64, FNN_UINT64
         FNN_DATA_FLOAT16, FNN_DATA_FLOAT32, FNN_DATA_FLOAT64
         FNN_FINISHED, FNN_STOPPED, FNN_DIVERGED, FNN_BAD_UPDATE
@@ -24,8 +26,10 @@ cdef extern from "fastnn.h" nogil:
         FNN_STREAM_SHUFFLE, FNN_STREAM_INITIAL, FNN_STREAM_SPLIT, FNN_STREAM_DROPOUT, FNN_STREAM_NOISE
 
     ctypedef struct fnn_op:
-        int32_t kind, input, output, activation, weight, bias
-        double parameter
+        int32_t kind, input, output, activation, weight, bias, other, adds, layer
+        ptrdiff_t start "from"
+        ptrdiff_t to, count, state
+        double parameter, momentum
 
     ctypedef struct fnn_segment:
         ptrdiff_t offset, rows, columns
@@ -37,7 +41,10 @@ cdef extern from "fastnn.h" nogil:
         const fnn_op *ops
         const ptrdiff_t *widths
         const fnn_segment *segments
-        ptrdiff_t n_params
+        ptrdiff_t n_params, n_state
+
+    ctypedef struct fnn_draw:
+        uint64_t seed, draw
 
     ctypedef struct fnn_array:
         const void *data
@@ -65,6 +72,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_optimizer *optimizer
         void *params
         void *grads
+        uint64_t draw
         void *workspace
         fnn_array x
         fnn_targets y
@@ -112,10 +120,10 @@ cdef extern from "fastnn.h" nogil:
     ptrdiff_t fnn_read_labels(const fnn_array *array, int32_t classes, int32_t *labels)
     void fnn_train(const fnn_training *training, fnn_training_result *result)
     size_t fnn_workspace_size(const fnn_network *network, int use, ptrdiff_t batch, int threads)
-    void fnn_forward(const fnn_network *network, const void *params, const fnn_array *x, void *workspace,
-                     void *outputs, int threads)
-    void fnn_backward(const fnn_network *network, const void *params, ptrdiff_t rows, const void *doutputs,
-                      void *workspace, void *grads, int accumulate, void *dx, int threads)
+    void fnn_forward(const fnn_network *network, void *params, const fnn_draw *draw, const fnn_array *x,
+                     void *workspace, void *outputs, int threads)
+    void fnn_backward(const fnn_network *network, const void *params, const fnn_draw *draw, ptrdiff_t rows,
+                      const void *doutputs, void *workspace, void *grads, int accumulate, void *dx, int threads)
     int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale,
                    void *params, const void *grads)
     void fnn_predict(const fnn_prediction *prediction, fnn_prediction_result *result)

@@ -10,6 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 numerics_version: int
 DENSE: int
 ACTIVATION: int
+PRELU: int
+DROPOUT: int
+NOISE: int
+LAYER_NORM: int
+RMS_NORM: int
+BATCH_NORM: int
+COPY: int
+ADD: int
+EMBEDDING: int
+NORMALIZE: int
+RESCALE: int
+MAX_RANDOM_LAYERS: int
 FINISHED: int
 STOPPED: int
 DIVERGED: int
@@ -31,7 +43,7 @@ STREAM_SPLIT: int
 
 _Array = NDArray[Any]
 _Objective = tuple[int, bool, tuple[float, ...], int]
-_Operation = tuple[int, int, int, int, int, int, float]
+_Operation = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, float, float]
 _Segment = tuple[int, int, int, float, float, float, int, int]
 
 def readable(x: object) -> bool: ...
@@ -44,6 +56,7 @@ class Network:
     inputs: int
     outputs: int
     n_params: int
+    n_state: int
     itemsize: int
     def __init__(
         self,
@@ -52,6 +65,7 @@ class Network:
         widths: list[int],
         segments: list[_Segment],
         output: int,
+        n_state: int = 0,
     ) -> None: ...
     def workspace_size(self, use: int, batch: int, threads: int) -> int: ...
     def predictor_size(self) -> int: ...
@@ -72,6 +86,7 @@ class Training:
         optimizer: OptimizerState,
         params: _Array,
         grads: _Array,
+        draws: NDArray[np.int64],
         workspace: NDArray[np.uint8],
         batch: int,
         threads: int,
@@ -95,11 +110,20 @@ class Training:
     def step(self, x: object, y: object, weights: object, learning_rate: float) -> tuple[int, float] | None: ...
 
 def forward(
-    network: Network, params: _Array, x: _Array, workspace: NDArray[np.uint8], outputs: _Array, threads: int
+    network: Network,
+    params: _Array,
+    seed: int,
+    draw: int,
+    x: _Array,
+    workspace: NDArray[np.uint8],
+    outputs: _Array,
+    threads: int,
 ) -> None: ...
 def backward(
     network: Network,
     params: _Array,
+    seed: int,
+    draw: int,
     rows: int,
     doutputs: _Array,
     workspace: NDArray[np.uint8],

@@ -54,6 +54,8 @@ class Evaluation:
         threads: int | None,
         rows: NDArray[np.int64] | None = None,
     ) -> None:
+        for metric in metrics:
+            metric.check(objective, y, parameters.outputs)
         self._parameters, self._objective, self._metrics = parameters, objective, metrics
         self._x, self._y, self._weights, self._rows = x, y, weights, rows
         self._n = x.shape[0] if rows is None else len(rows)
@@ -87,7 +89,7 @@ class Evaluation:
         found = {f"{prefix}loss": loss_sum / weight_sum}
         for metric in self._metrics:
             assert self._outputs is not None
-            value = metric.measure(self._y.y, self._outputs, self._weights, self._objective.logits)
+            value = metric.measure(self._y.y, self._outputs, self._weights, self._objective)
             found[prefix + metric.name] = value
         return found
 

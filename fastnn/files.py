@@ -56,9 +56,14 @@ def _unsigned(net: Sequential, parameters: Parameters) -> bytes:
         "dtype": net.dtype.name,
         "seed": net.seed,
         "epochs_done": net._epochs_done,
+        "scale_targets": net.scale_targets,
+        "targets_learned": net._targets_learned,
+        "draws": int(parameters.draws[0]),
         "loss": None if net._loss is None else net._loss.config(),
     }
     tensors: dict[str, Any] = {"params": parameters.params}
+    if parameters.state.size:
+        tensors["state"] = parameters.state
     state, optimizer = net._state, net.optimizer
     if state is not None and optimizer is not None:
         config["optimizer"] = {"kind": optimizer.name, "step": state.step, **optimizer.config()}
@@ -105,11 +110,17 @@ def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
         layers.append(layer_from_config(arguments.pop("kind"), arguments))
     if config["seed"] is None:
         raise ValueError("it has no seed")
-    net = Sequential(layers, seed=config["seed"], dtype=config["dtype"])
-    graph = build(layers, whole_number(config["inputs"], "inputs"))
+    scale_targets = config.get("scale_targets", False)
+    net = Sequential(layers, seed=config["seed"], dtype=config["dtype"], scale_targets=scale_targets)
+    graph = build(layers, whole_number(config["inputs"], "inputs"), scale_targets)
     _check(tensors, "params", (graph.n_params,), net.dtype)  # before memory is asked for
     parameters = Parameters(graph, net.dtype)
     parameters.params[...] = tensors["params"]
+    if graph.n_state:
+        _check(tensors, "state", (graph.n_state,), net.dtype)
+        parameters.state[...] = tensors["state"]
+    net._targets_learned = bool(config.get("targets_learned", False))
+    parameters.draws[0] = whole_number(config.get("draws", 0), "draws", least=0)
     net._adopt_parameters(parameters)
     net._epochs_done = whole_number(config["epochs_done"], "epochs_done", least=0)
     net._loss = None if config["loss"] is None else loss_from_config(config["loss"])

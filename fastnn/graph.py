@@ -7,9 +7,10 @@ numbers: :func:`build` gives the plan, ``model.py`` the memory. To add a layer, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .layers import Layer
 
 REAL_TYPES = {"float32": 0, "float64": 1}
+FORGET_THEIR_OUTPUT = (_core.DENSE, _core.LAYER_NORM, _core.RMS_NORM, _core.BATCH_NORM, _core.ADD)
+"""Operations whose derivative is no function of their output: an activation may be written over it."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,62 @@ class Segment:
         return self.rows * self.columns
 
 
+@dataclass(frozen=True)
+class StateTensor:
+    """Numbers behind the parameters that are not trained: running statistics, learned scales."""
+
+    layer: Layer | None  # None: of the network itself
+    name: str
+    offset: int  # within the state
+    size: int
+    start: float
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A mean and a scale that the first ``fit`` takes from some columns of X."""
+
+    layer: Layer
+    state: int  # where the mean is; the scale is behind it
+    columns: tuple[int, ...]
+
+
+class Operation(NamedTuple):
+    """One operation, with the fields of ``fnn_op`` in their order."""
+
+    kind: int
+    input: int
+    output: int
+    activation: int = -1
+    weight: int = -1
+    bias: int = -1
+    other: int = -1
+    adds: int = 0
+    layer: int = 0
+    start: int = 0
+    to: int = 0
+    count: int = 0
+    state: int = 0
+    parameter: float = 0.0
+    momentum: float = 0.0
+
+
 @dataclass
 class Graph:
     """A network while its layers are being added: `at` is the buffer that holds what was computed last."""
 
     inputs: int
     widths: list[int] = field(default_factory=list)
-    operations: list[tuple[int, int, int, int, int, int, float]] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
+    state: list[StateTensor] = field(default_factory=list)
+    learned: list[Learned] = field(default_factory=list)
     at: int = 0
     multiply_adds: int = 0  # of one row, forward
     last_activation: str = "linear"
+    random_layers: int = 0
+    rescale: int = -1  # where its numbers begin in the state; -1: targets are not scaled
+    _around: list[Layer] = field(default_factory=list)  # the layers whose parts are being added
 
     def __post_init__(self) -> None:
         self.widths.append(self.inputs)
@@ -67,37 +115,90 @@ class Graph:
     def n_params(self) -> int:
         return sum(segment.size for segment in self.segments)
 
+    @property
+    def n_state(self) -> int:
+        return sum(tensor.size for tensor in self.state)
+
     def tensor(
         self, layer: Layer, name: str, rows: int, columns: int, initializer: Initializer, *, decays: bool
     ) -> int:
         """Reserve a tensor at the end of the parameters; its number."""
         factor, frozen = layer.learning_rate_factor, not layer.trainable
+        for outer in self._around:
+            factor, frozen = factor * outer.learning_rate_factor, frozen or not outer.trainable
         self.segments.append(Segment(layer, name, self.n_params, rows, columns, initializer, factor, decays, frozen))
         return len(self.segments) - 1
 
-    def dense(self, weight: int, bias: int) -> None:
-        """output = input . weight + bias, into a new buffer."""
-        segment = self.segments[weight]
-        self.widths.append(segment.columns)
-        self.operations.append((_core.DENSE, self.at, len(self.widths) - 1, -1, weight, bias, 0.0))
-        self.at = len(self.widths) - 1
-        self.multiply_adds += segment.size
+    def keep(self, layer: Layer | None, name: str, size: int, start: float) -> int:
+        """Reserve numbers at the end of the state; where they begin."""
+        offset = self.n_state
+        self.state.append(StateTensor(layer, name, offset, size, start))
+        return offset
+
+    @contextmanager
+    def within(self, layer: Layer) -> Iterator[None]:
+        """Add parts of a layer: what it says of freezing and learning rates holds for them."""
+        self._around.append(layer)
+        try:
+            yield
+        finally:
+            self._around.pop()
+
+    def buffer(self, width: int) -> int:
+        """A new buffer."""
+        self.widths.append(width)
+        return len(self.widths) - 1
+
+    def add(self, kind: int, width: int | None = None, *, output: int | None = None, **fields: Any) -> None:
+        """An operation on what was computed last, into a new buffer of as many columns if nothing else is said."""
+        to = self.buffer(self.width if width is None else width) if output is None else output
+        self.operations.append(Operation(kind, self.at, to, **fields))
+        self.at = to
         self.last_activation = "linear"
+
+    def dense(self, weight: int, bias: int) -> None:
+        """output = input . weight + bias."""
+        segment = self.segments[weight]
+        self.add(_core.DENSE, segment.columns, weight=weight, bias=bias)
+        self.multiply_adds += segment.size
 
     def activation(self, function: ActivationFunction) -> None:
         """output = f(input), in place where f allows it and nobody else needs what the buffer held."""
         if function.name == "linear":
             return
         index = _core.activation_names().index(function.name)
-        to = self.at
-        # The input must stay as it is, and so must another activation's output: its derivative is a function of it.
-        after_dense = bool(self.operations) and self.operations[-1][0] == _core.DENSE
-        if not (after_dense and _core.activation_in_place(index)):
-            self.widths.append(self.width)
-            to = len(self.widths) - 1
-        self.operations.append((_core.ACTIVATION, self.at, to, index, -1, -1, function.parameter or 0.0))
-        self.at = to
+        # The input must stay as it is, and so must what another operation's derivative is a function of.
+        free = bool(self.operations) and self.operations[-1].kind in FORGET_THEIR_OUTPUT
+        output = self.at if free and _core.activation_in_place(index) else None
+        self.add(_core.ACTIVATION, output=output, activation=index, parameter=function.parameter or 0.0)
         self.last_activation = function.name
+
+    def random(self, kind: int, parameter: float) -> None:
+        """Dropout or noise, with random numbers of its own."""
+        if self.random_layers == _core.MAX_RANDOM_LAYERS:
+            raise ValueError(f"layers: more than {_core.MAX_RANDOM_LAYERS} layers draw random numbers")
+        self.add(kind, layer=self.random_layers, parameter=parameter)
+        self.random_layers += 1
+
+    def branch(self, last: bool) -> None:
+        """Go on from a copy of what was computed last, which others read too; `last`: none of them comes later."""
+        self.add(_core.COPY, count=self.width, adds=int(not last))
+
+    def copy_columns(self, start: int, count: int, output: int, to: int, *, adds: bool = False) -> None:
+        """Columns of what was computed last into some of another buffer, where things go on."""
+        self.add(_core.COPY, output=output, start=start, to=to, count=count, adds=int(adds))
+
+    def finish(self, scale_targets: bool) -> None:
+        """The end: if wanted, outputs in the units of the targets."""
+        if not scale_targets:
+            return
+        if self.last_activation != "linear":
+            raise ValueError(f"scale_targets needs a last layer that is linear, not {self.last_activation}")
+        n = self.width
+        self.rescale = self.keep(None, "output_scale", n, 1.0)
+        for name, start in (("output_shift", 0.0), ("target_mean", 0.0), ("target_factor", 1.0)):
+            self.keep(None, name, n, start)
+        self.add(_core.RESCALE, state=self.rescale)
 
     def compile(self, dtype: np.dtype) -> _core.Network:
         """The checked copy that C runs."""
@@ -105,16 +206,18 @@ class Graph:
             (s.offset, s.rows, s.columns, s.learning_rate_factor, 0.0, 0.0, int(s.decays), int(s.frozen))
             for s in self.segments
         ]
-        return _core.Network(REAL_TYPES[dtype.name], self.operations, self.widths, segments, self.at)
+        operations = [tuple(operation) for operation in self.operations]
+        return _core.Network(REAL_TYPES[dtype.name], operations, self.widths, segments, self.at, self.n_state)
 
 
-def build(layers: Sequence[Layer], inputs: int) -> Graph:
+def build(layers: Sequence[Layer], inputs: int, scale_targets: bool = False) -> Graph:
     """The graph of a stack of layers for rows of so many inputs."""
     graph = Graph(inputs)
     for layer in layers:
         layer.add_to(graph)
     if not graph.segments:
         raise ValueError("layers: a network needs at least one Dense layer")
+    graph.finish(scale_targets)
     return graph
 
 

@@ -9,13 +9,14 @@ equal one), and its name in ``LAYERS``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import _core
 from .arguments import number, true_or_false, whole_number
 from .errors import unknown_name
 from .graph import Graph, known_activation
@@ -52,6 +53,7 @@ class Layer:
         self.name = name
         self._owner: WeakMethod[Callable[[], None]] | None = None  # how to tell the network that holds the layer
         self._tensors: dict[str, NDArray[Any]] = {}
+        self._state: dict[str, NDArray[Any]] = {}  # numbers that are not trained
         self.trainable = trainable
         self.learning_rate_factor = learning_rate_factor
 
@@ -89,7 +91,18 @@ class Layer:
     @property
     def n_params(self) -> int:
         """How many numbers the layer learns."""
-        return sum(tensor.size for tensor in self._tensors.values())
+        own = sum(tensor.size for tensor in self._tensors.values())
+        return own + sum(part.n_params for part in self.parts)
+
+    @property
+    def parts(self) -> tuple[Layer, ...]:
+        """The layers it is made of, if it is made of layers."""
+        return ()
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether it can only be added once the number of its inputs is known."""
+        return False
 
     def add_to(self, graph: Graph) -> None:
         """Add the layer's operations and tensors."""
@@ -104,13 +117,19 @@ class Layer:
         }
 
     def _tensor(self, name: str) -> NDArray[Any]:
-        if name not in self._tensors:
+        found = self._tensors.get(name, self._state.get(name))
+        if found is None:
             raise AttributeError(
                 f"this layer has no {name} yet: give the network inputs=, or train it, and it will"
-                if not self._tensors
+                if not (self._tensors or self._state)
                 else f"this layer has no {name}"
             )
-        return self._tensors[name]
+        return found
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """An equal layer."""
+        return cls(**config)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return layer_from_config, (type(self).__name__, self.config())  # an equal layer, part of no network
@@ -240,14 +259,90 @@ class Activation(Layer):
         return {"activation": self.activation.spelled, **super().config()}
 
 
-LAYERS: dict[str, type[Layer]] = {"Dense": Dense, "Activation": Activation}
+class PReLU(Layer):
+    """ReLU with a slope below 0 that is learned: y = x where x > 0, else slope_j x; one slope for each column.
+
+    Parameters
+    ----------
+    start : float, default 0.25
+        Where all slopes start.
+    trainable : bool, default True
+    learning_rate_factor : float, default 1
+    name : str, optional
+
+    Attributes
+    ----------
+    slope : ndarray (inputs,)
+        A view. Weight decay leaves it alone.
+
+    References
+    ----------
+    He et al., Delving deep into rectifiers, 2015.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> net = fn.Sequential([fn.Dense(3), fn.PReLU(), fn.Dense(1)], inputs=2, seed=0)
+    >>> net.layers[1].slope
+    array([0.25, 0.25, 0.25], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        start: float = 0.25,
+        *,
+        trainable: bool = True,
+        learning_rate_factor: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.start = number(start, "start")
+        if not math.isfinite(self.start):
+            raise ValueError(f"start must be finite, not {start!r}")
+        super().__init__(name, trainable, learning_rate_factor)
+
+    def add_to(self, graph: Graph) -> None:
+        start = Initializer(lambda u, inputs, units: np.full_like(u, self.start), f"{self.start:g}")
+        graph.add(_core.PRELU, weight=graph.tensor(self, "slope", 1, graph.width, start, decays=False))
+
+    def config(self) -> dict[str, Any]:
+        return {"start": self.start, **super().config()}
+
+    @property
+    def slope(self) -> NDArray[Any]:
+        """The slopes, (inputs,), as a view."""
+        return self._tensor("slope").reshape(-1)
+
+    @slope.setter
+    def slope(self, value: ArrayLike) -> None:
+        overwrite(self.slope, value, "slope")
+
+
+def all_parts(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Layers and the layers they are made of, each before its parts."""
+    for layer in layers:
+        yield layer
+        yield from all_parts(layer.parts)
+
+
+def place_of(layers: Sequence[Layer], wanted: Layer) -> str:
+    """Where a layer is, in words: "layer 2", or "layer 2, part 0" (of its layers, from left to right)."""
+    for place, layer in enumerate(layers):
+        if layer is wanted:
+            return f"layer {place}"
+        for part, inner in enumerate(all_parts(layer.parts)):
+            if inner is wanted:
+                return f"layer {place}, part {part}"
+    raise ValueError("no such layer")
+
+
+LAYERS: dict[str, type[Layer]] = {"Dense": Dense, "Activation": Activation, "PReLU": PReLU}
 
 
 def layer_from_config(kind: str, config: dict[str, Any]) -> Layer:
     """The layer a model file describes."""
     if kind not in LAYERS:
         raise unknown_name("layer", kind, LAYERS)
-    return LAYERS[kind](**config)
+    return LAYERS[kind].from_config(config)
 
 
 def known_initializer(initializer: object, argument: str) -> str:

@@ -1,60 +1,80 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The metrics: what is measured beside the loss, without being minimized.
+"""The metrics that ``fit`` and ``evaluate`` are asked for: names, objects, and functions of the user's.
 
-A metric of fastnn's own is called as f(y, output, weights, logits) -> float and takes y as labels or rows. A function
-of the user's is called as f(y, output), where y is (rows, columns) in the network's dtype and output what ``predict``
-returns. To add one: a function and its line in ``METRICS``.
+A metric is measured beside the loss, without being minimized. Those of fastnn's own are :class:`MetricFunction`; a
+function is called as f(y, output), where y is (rows, columns) in the network's dtype and output what ``predict``
+returns.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import decision_metrics, number_metrics, score_metrics
+from .decision_metrics import F1, Average, Precision, Recall
+from .inputs import ROWS_AT_A_TIME, Targets
+from .losses import Objective
+from .metric_function import Better, MetricFunction
+from .outcomes import Outcome, Task
 from .registry import Registry
+from .score_metrics import TopK
 
 OwnMetric = Callable[[NDArray[Any], NDArray[Any]], float]
 RESERVED = ("loss", "learning_rate", "seconds")
 
-
-def accuracy(y: NDArray[Any], output: NDArray[Any], weights: NDArray[np.float64] | None, logits: bool) -> float:
-    """The share of rows, by weight, whose largest output is the right one.
-
-    Of a single output: whether it is above 0.5 (a logit: above 0) as y is above 0.5.
-    """
-    if output.shape[1] == 1:
-        right = (output[:, 0] > (0.0 if logits else 0.5)) == (y.reshape(len(output)) > 0.5)
-    else:
-        labels = y.reshape(-1) if y.ndim == 1 or y.shape[1] == 1 else y.argmax(axis=1)
-        right = output.argmax(axis=1) == labels
-    return float(right.mean() if weights is None else np.average(right, weights=weights))
+metrics: Registry[MetricFunction] = Registry("metric")
+for _row in (*decision_metrics.ROWS, *score_metrics.ROWS, *number_metrics.ROWS):
+    metrics.add(_row.name, _row)
 
 
-METRICS: Registry[Callable[[NDArray[Any], NDArray[Any], NDArray[np.float64] | None, bool], float]] = Registry("metric")
-METRICS.add("accuracy", accuracy)
+def metric(name: str) -> MetricFunction:
+    """The metric of a name: a row of the registry, "top_3" and so on, "f1_micro" and so on."""
+    if found := re.fullmatch(r"top_([1-9]\d{0,8})", name):
+        return TopK(int(found[1]))
+    share, _, average = name.rpartition("_")
+    for averaged in (Precision, Recall, F1):
+        if averaged().name == share and average in ("macro", "micro", "weighted"):
+            return averaged(cast(Average, average))
+    return metrics[name]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that was asked for: one of ours by name, or a user's function."""
+    """A metric that was asked for: one of ours, or a user's function."""
 
     name: str
-    own: OwnMetric | None
+    row: MetricFunction | None
+    own: OwnMetric | None = None
+
+    @property
+    def better(self) -> Better | None:
+        """Where good networks are; None if nobody can know."""
+        return None if self.row is None else self.row.better
+
+    def check(self, objective: Objective, y: Targets, outputs: int) -> None:
+        """ValueError if it does not fit the task."""
+        if self.row is None:
+            return
+        task = Task.of(objective)
+        reason = self.row.check(task, outputs, objective.columns)
+        if reason is None and task.kind == "numbers" and self.row.needs != "numbers":
+            reason = _no_yes_or_no(y.y, objective, outputs)
+        if reason is not None:
+            raise ValueError(f"metric {self.name!r} {reason}")
 
     def measure(
-        self,
-        y: NDArray[Any],
-        output: NDArray[Any],
-        weights: NDArray[np.float64] | None,
-        logits: bool,
+        self, y: NDArray[Any], output: NDArray[Any], weights: NDArray[np.float64] | None, objective: Objective
     ) -> float:
         """Its value. y holds labels (rows,), or values (rows, outputs)."""
-        if self.own is None:
-            return METRICS[self.name](y, output, weights, logits)
+        if self.row is not None:
+            return self.row.measure(Outcome(y, output, weights, Task.of(objective)))
+        assert self.own is not None
         y = y.reshape(len(y), -1)
         value: Any = self.own(y if y.dtype == output.dtype else y.astype(output.dtype), output)
         try:
@@ -63,21 +83,41 @@ class Metric:
             raise TypeError(f"metric {self.name!r} must return a number, not {type(value).__name__}") from None
 
 
-def resolve_metrics(metrics: object) -> tuple[Metric, ...]:
-    """The metrics that are asked for: a name, a function, or several."""
-    if isinstance(metrics, str) or callable(metrics):
-        metrics = (metrics,)
-    if not isinstance(metrics, Iterable):
-        raise TypeError(f"metrics must be a list of names and functions, not {type(metrics).__name__}")
+def _no_yes_or_no(y: NDArray[Any], objective: Objective, outputs: int) -> str | None:
+    """Why y of a loss of numbers is no yes and no, or None: it holds two values, 0 and 1 of a single output."""
+    loss = objective.loss.name
+    if objective.columns != outputs:
+        return f"needs one output for each column of y, but loss {loss!r} has {outputs} for {objective.columns}"
+    no, yes = (0, 1) if outputs == 1 else (y.min(), y.max())  # of several outputs the largest is what counts
+    for start in range(0, len(y), ROWS_AT_A_TIME):
+        piece = y[start : start + ROWS_AT_A_TIME]
+        other = piece[(piece != no) & (piece != yes)]
+        if other.size:
+            return (
+                f"needs classes, but loss {loss!r} has numbers, and y holds {other.flat[0]} beside {no} and {yes}: use "
+                "'cross_entropy' or 'binary_cross_entropy' for classes, or metrics such as 'mae' and 'r2'"
+            )
+    return None
+
+
+def resolve_metrics(asked: object) -> tuple[Metric, ...]:
+    """The metrics that are asked for: a name, an object, a function, or several."""
+    if isinstance(asked, str) or callable(asked):
+        asked = (asked,)
+    if not isinstance(asked, Iterable):
+        raise TypeError(f"metrics must be a list of names and functions, not {type(asked).__name__}")
     found = []
-    for metric in metrics:
-        if isinstance(metric, str):
-            METRICS[metric]  # raises for a name nobody knows
-            found.append(Metric(metric, None))
-        elif callable(metric):
-            found.append(Metric(getattr(metric, "__name__", type(metric).__name__), metric))
+    for one in asked:
+        if isinstance(one, str):
+            found.append(Metric(one, metric(one)))  # raises for a name nobody knows
+        elif isinstance(one, MetricFunction):
+            found.append(Metric(one.name, one))
+        elif isinstance(one, type) and issubclass(one, MetricFunction):
+            raise TypeError(f"a metric is the class {one.__name__}: write {one.__name__}(), with parentheses")
+        elif callable(one):
+            found.append(Metric(getattr(one, "__name__", type(one).__name__), None, one))
         else:
-            raise TypeError(f"a metric must be a name or a function f(y, output), not {type(metric).__name__}")
+            raise TypeError(f"a metric must be a name or a function f(y, output), not {type(one).__name__}")
     names = [metric.name for metric in found]
     for name in names:
         if names.count(name) > 1 or name in RESERVED or name.startswith("val_"):

@@ -20,15 +20,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import _core, evaluation, files, inputs, passes, predictor, stepping
 from ._memory import allocate
-from .arguments import number, whole_number
+from .arguments import number, true_or_false, whole_number
 from .errors import DivergenceError
 from .graph import Graph, build
 from .history import History
-from .layers import Layer
+from .layers import Dense, Layer, all_parts
 from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
 from .parameters import Parameters
+from .snapshots import Snapshot
 from .summary import summary
 from .training import Fit, FitArguments
 
@@ -77,6 +78,9 @@ class Sequential:
         system and kept as ``net.seed``.
     dtype : {"float32", "float64"}, default "float32"
         Of parameters and outputs; data may have any.
+    scale_targets : bool, default False
+        For regression: the first ``fit`` learns mean and scale of y; training compares with scaled targets (so the
+        loss is that of scaled ones), and outputs are in the units of y.
 
     Attributes
     ----------
@@ -111,7 +115,9 @@ class Sequential:
         inputs: int | None = None,
         seed: int | None = None,
         dtype: DTypeLike = "float32",
+        scale_targets: bool = False,
     ) -> None:
+        self.scale_targets = true_or_false(scale_targets, "scale_targets")
         self.layers = _checked_layers(layers)
         self.dtype: np.dtype[Any] = _checked_dtype(dtype)
         self.seed = _checked_seed(seed)
@@ -121,16 +127,18 @@ class Sequential:
         self._optimizer: Optimizer | None = None
         self._state: _core.OptimizerState | None = None
         self._loss: LossFunction | None = None
+        self._targets_learned = False
         self._epochs_done = 0  # over the network's life: the number of the next permutation
         self._parameters: Parameters | None = None
         self._step_plan: stepping.StepPlan | None = None
         self._pass: passes.Pass | None = None
         self._gate = Lock()  # around _busy, which is set while a call that changes the network runs
         self._busy = False
-        graph = build(self.layers, 1 if inputs is None else whole_number(inputs, "inputs"))  # shows what is impossible
         if inputs is not None:
-            self._adopt_parameters(self._parameters_for(graph))
-        for layer in self.layers:
+            self._adopt_parameters(self._parameters_for(self._graph_for(whole_number(inputs, "inputs"))))
+        elif not self._needs_inputs:
+            self._graph_for(1)  # shows what is impossible
+        for layer in all_parts(self.layers):
             layer._owner = WeakMethod(self._layer_changed)
 
     # ---- training ---------------------------------------------------------------------------------------------------
@@ -183,12 +191,13 @@ class Sequential:
             Measured after each epoch, as "val_loss" and so on.
         validation_fraction : float, optional
             Hold out this part of X instead, drawn by the seed, in proportion for classes.
-        metrics : list of str and functions, optional
-            "accuracy", or f(y, output) -> float with y (rows, columns) in the network's dtype. While training, they see
-            the outputs each row had in its batch. "accuracy" is weighted like the loss.
+        metrics : list of str, objects and functions, optional
+            Names in ``fastnn.metrics``, objects such as ``fn.TopK(3)``, or f(y, output) -> float with y (rows, columns)
+            in the network's dtype. While training, they see the outputs each row had in its batch. Those of fastnn are
+            weighted like the loss.
         callbacks : list, optional
-            Objects with on_fit_begin(net), on_epoch_end(net, epoch, logs), on_batch_end(net, step, logs) or
-            on_fit_end(net).
+            ``fn.EarlyStopping()`` and so on, or objects with on_fit_begin(net), on_epoch_end(net, epoch, logs),
+            on_batch_end(net, step, logs) or on_fit_end(net).
         sample_weight : array-like (rows,), optional
             The loss is the weighted mean. A batch of weight 0 is skipped.
         class_weight : dict of label to weight or "balanced", optional
@@ -351,12 +360,13 @@ class Sequential:
         if not isinstance(net, Sequential):
             raise TypeError(f"net must be a Sequential, not {type(net).__name__}")
         own, other = self._built(), net._built()
-        if [s.size for s in own.graph.segments] != [s.size for s in other.graph.segments] or own.dtype != other.dtype:
+        sizes = [[tensor.size for tensor in (*of.graph.segments, *of.graph.state)] for of in (own, other)]
+        if sizes[0] != sizes[1] or own.dtype != other.dtype:
             raise ValueError("soft_update needs two networks with the same layers and dtype")
-        moved = allocate(own.params.shape, own.dtype)
+        moved = allocate(own.numbers.shape, own.dtype)
         other.shared.read(lambda params: np.multiply(params, share, out=moved))
         self._pass = None
-        own.shared.write(_move, own.params, 1 - share, moved)
+        own.shared.write(_move, own.numbers, 1 - share, moved)
 
     # ---- use --------------------------------------------------------------------------------------------------------
 
@@ -479,7 +489,9 @@ class Sequential:
     @property
     def outputs(self) -> int:
         """Columns of the output."""
-        return build(self.layers, 1 if self.inputs is None else self.inputs).width
+        if self.inputs is None and self._needs_inputs:
+            return self._built().outputs
+        return self._graph_for(1).width
 
     @property
     def params(self) -> NDArray[Any]:
@@ -507,7 +519,8 @@ class Sequential:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parameters is None:
-            return _unbuilt, ([layer.__reduce__() for layer in self.layers], self.seed, self.dtype.name)
+            layers = [layer.__reduce__() for layer in self.layers]
+            return _unbuilt, (layers, self.seed, self.dtype.name, self.scale_targets)
         return files.from_bytes, (files.to_bytes(self),)
 
     # ---- for the files that do the work -----------------------------------------------------------------------------
@@ -524,7 +537,17 @@ class Sequential:
         return self._parameters
 
     def _graph_for(self, width: int) -> Graph:
-        return build(self.layers, width) if self._parameters is None else self._parameters.graph
+        if self._parameters is not None:
+            return self._parameters.graph
+        return build(self.layers, width, self.scale_targets)
+
+    @property
+    def _needs_inputs(self) -> bool:
+        """Whether the layers say nothing before the width of the input is known."""
+        for layer in self.layers:
+            if layer.needs_inputs or isinstance(layer, Dense):
+                return layer.needs_inputs
+        return False
 
     def _parameters_for(self, graph: Graph) -> Parameters:
         """The network's parameters; new ones, not yet its own, if it has none."""
@@ -560,6 +583,16 @@ class Sequential:
         if history is not None:
             self.history = history
 
+    def _snapshot(self, into: Snapshot) -> None:
+        """Copy all that a step changes; for callbacks of fit."""
+        assert self._state is not None
+        into.take(self._built(), self._state)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Go back to it; for callbacks of fit."""
+        assert self._state is not None
+        snapshot.put(self._built(), self._state)
+
     @one_at_a_time
     def _apply_optimizer(self, optimizer: Optimizer) -> None:
         """Optimizer.step: one update from ``grads``."""
@@ -581,11 +614,12 @@ class Sequential:
     def _layer_changed(self) -> None:
         """A layer was frozen, or its learning rate changed: another table of segments, the same numbers."""
         if self._parameters is not None:
-            self._parameters.replan(build(self.layers, self._parameters.inputs))
+            self._parameters.replan(build(self.layers, self._parameters.inputs, self.scale_targets))
 
 
-def _unbuilt(layers: list[tuple[Any, ...]], seed: int, dtype: str) -> Sequential:
-    return Sequential([make(*arguments) for make, arguments in layers], seed=seed, dtype=dtype)
+def _unbuilt(layers: list[tuple[Any, ...]], seed: int, dtype: str, scale_targets: bool) -> Sequential:
+    made = [make(*arguments) for make, arguments in layers]
+    return Sequential(made, seed=seed, dtype=dtype, scale_targets=scale_targets)
 
 
 def _move(params: NDArray[Any], keep: float, moved: NDArray[Any]) -> None:
@@ -602,7 +636,7 @@ def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     for place, layer in enumerate(checked):
         if not isinstance(layer, Layer):
             raise TypeError(f"layers[{place}] must be a layer such as Dense(10), not {layer!r}")
-        if layer.owned or layer in checked[:place]:
+        if any(part.owned for part in all_parts((layer,))) or layer in checked[:place]:
             raise ValueError(f"layers[{place}] belongs to a network already: make a new {type(layer).__name__}")
     return tuple(checked)
 

@@ -24,9 +24,15 @@ class Parameters:
         self.graph = graph
         self.dtype = dtype
         self.network = graph.compile(dtype)
-        self.params: NDArray[Any] = allocate(graph.n_params, dtype)
+        # Parameters and, behind them, the state: what is not trained but belongs to them.
+        self.numbers: NDArray[Any] = allocate(graph.n_params + graph.n_state, dtype)
+        self.params = self.numbers[: graph.n_params]
+        self.state = self.numbers[graph.n_params :]
         self.grads: NDArray[Any] = allocate(graph.n_params, dtype, zero=True)
-        self.shared = SharedWeights(self.params)
+        self.draws: NDArray[np.int64] = allocate(1, np.int64, zero=True)  # batches that got random masks so far
+        self.shared = SharedWeights(self.numbers)
+        for tensor in graph.state:
+            self.state[tensor.offset : tensor.offset + tensor.size] = tensor.start
 
     def initialize(self, seed: int) -> None:
         """Every tensor's start: a function of the seed and its number alone."""
@@ -50,6 +56,9 @@ class Parameters:
         """Give the layers their views."""
         for number, segment in enumerate(self.graph.segments):
             segment.layer._tensors[segment.name] = self.tensor(number)
+        for kept in self.graph.state:
+            if kept.layer is not None:
+                kept.layer._state[kept.name] = self.state[kept.offset : kept.offset + kept.size]
 
     @property
     def inputs(self) -> int:

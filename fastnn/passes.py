@@ -24,6 +24,7 @@ class Pass:
         self.rows = rows
         self.threads = threads
         self.workspace = parameters.workspace(_core.USE_PASS, rows, threads)
+        self.draw = 0  # which random masks the batch got
         self.ready = False  # forward has been run, and the parameters have not been stepped since
 
 
@@ -40,7 +41,13 @@ def forward(net: Sequential, X: Any, threads: int | None) -> NDArray[Any]:
     outputs = allocate((rows, parameters.outputs), net.dtype)
     net._adopt_parameters(parameters)
     net._pass = run
-    _core.forward(parameters.network, parameters.params, x, run.workspace, outputs, team)
+    run.draw = int(parameters.draws[0])
+    parameters.draws[0] += 1
+    arguments = (parameters.network, parameters.numbers, net.seed, run.draw, x, run.workspace, outputs, team)
+    if parameters.state.size:  # running statistics change
+        parameters.shared.write(_core.forward, *arguments)
+    else:
+        _core.forward(*arguments)
     run.ready = True
     return outputs
 
@@ -58,8 +65,9 @@ def backward(net: Sequential, doutput: Any, accumulate: bool, input_gradient: bo
     if not doutputs.flags.aligned:
         doutputs = doutputs.copy()
     dx = allocate((run.rows, parameters.inputs), net.dtype) if input_gradient else None
-    params, grads = parameters.params, parameters.grads
+    numbers, grads = parameters.numbers, parameters.grads
     _core.backward(
-        parameters.network, params, run.rows, doutputs, run.workspace, grads, bool(accumulate), dx, run.threads
-    )
+        parameters.network, numbers, net.seed, run.draw, run.rows, doutputs, run.workspace, grads, bool(accumulate),
+        dx, run.threads,
+    )  # fmt: skip
     return dx

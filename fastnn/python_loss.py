@@ -33,8 +33,8 @@ def make_training(
     if isinstance(objective.loss, PythonLoss):
         return PythonTraining(objective.loss, parameters, state, batch, threads)
     workspace = parameters.workspace(_core.USE_TRAIN, batch, threads)
-    params, grads = parameters.params, parameters.grads
-    return _core.Training(parameters.network, objective.core, state, params, grads, workspace, batch, threads)
+    network, numbers, grads, draws = parameters.network, parameters.numbers, parameters.grads, parameters.draws
+    return _core.Training(network, objective.core, state, numbers, grads, draws, workspace, batch, threads)
 
 
 class PythonTraining:
@@ -47,6 +47,7 @@ class PythonTraining:
         self._loss, self._parameters, self._state, self._batch = loss, parameters, state, batch
         self._workspace = parameters.workspace(_core.USE_PASS, batch, threads)
         self._data: tuple[Any, ...] | None = None
+        self._seed = 0
 
     def bind(
         self,
@@ -61,7 +62,8 @@ class PythonTraining:
     ) -> None:
         """The data of an epoch, as ``_core.Training.bind`` takes it; y is always values here."""
         assert labels is None and values is not None
-        self._data = (x, values, weights, outputs, order, seed if shuffle else None)
+        self._data = (x, values, weights, outputs, order, shuffle)
+        self._seed = seed
 
     def release(self) -> None:
         """Let go of the data."""
@@ -75,9 +77,9 @@ class PythonTraining:
         Between any two lines Ctrl-C may come: then the parameters are those of a completed step.
         """
         assert self._data is not None
-        order, seed = self._data[4:]
-        if seed is not None and first_step == 0:
-            _core.permutation(seed, _core.STREAM_SHUFFLE, epoch, order)
+        order, shuffle = self._data[4:]
+        if shuffle and first_step == 0:
+            _core.permutation(self._seed, _core.STREAM_SHUFFLE, epoch, order)
         rates = np.broadcast_to(learning_rate, n_steps).tolist()
         loss_sum = weight_sum = 0.0
         for done, rate in enumerate(rates):
@@ -95,9 +97,10 @@ class PythonTraining:
         first, last = step * self._batch, min((step + 1) * self._batch, len(x) if order is None else len(order))
         chosen = slice(first, last) if order is None else order[first:last]
         parameters, rows, dtype = self._parameters, last - first, self._parameters.dtype
-        network, params, grads = parameters.network, parameters.params, parameters.grads
+        network, numbers, grads = parameters.network, parameters.numbers, parameters.grads
+        seed, draw = self._seed, int(parameters.draws[0])
         outputs = allocate((rows, parameters.outputs), dtype)
-        _core.forward(network, params, x[chosen], self._workspace, outputs, self.threads)
+        _core.forward(network, numbers, seed, draw, x[chosen], self._workspace, outputs, self.threads)
         if kept is not None:
             kept[chosen] = outputs
         finite = bool(np.isfinite(outputs).all())  # looked at now: the function may write into it
@@ -111,8 +114,9 @@ class PythonTraining:
         if finite:
             _check_finite(gradient, self._loss.name)
         doutputs = np.ascontiguousarray(gradient if weight is None else gradient * weight[:, np.newaxis], dtype)
-        _core.backward(network, params, rows, doutputs, self._workspace, grads, False, None, self.threads)
-        status = _core.update(network, self._state, rate, 1 / weight_sum, params, grads)
+        _core.backward(network, numbers, seed, draw, rows, doutputs, self._workspace, grads, False, None, self.threads)
+        status = _core.update(network, self._state, rate, 1 / weight_sum, numbers, grads)
+        parameters.draws[0] += 1
         return status, loss_sum, weight_sum
 
 

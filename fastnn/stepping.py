@@ -110,7 +110,7 @@ def _long_way(
     inputs.check_finite(x, net.dtype, "X")
     shared = plan.parameters.shared
     native, rate = plan.native, plan.optimizer.learning_rate
-    snapshots = [allocate(plan.parameters.params.size, net.dtype) for _ in range(2)] if plan.heavy else ()
+    snapshots = [allocate(plan.parameters.numbers.size, net.dtype) for _ in range(2)] if plan.heavy else ()
     native.bind(x, targets.labels, targets.values, weights, None, None, False, net.seed)
     net._adopt(plan.parameters, plan.state, plan.optimizer, plan.objective.loss)
     net._step_plan = plan
@@ -122,7 +122,7 @@ def _long_way(
         else:
             result = shared.write(native.run, 0, 0, 1, rate, False)
     finally:
-        shared.token = (plan.parameters.params,)
+        shared.token = (plan.parameters.numbers,)
         native.release()
     status, net.threads_used, _, loss_sum, weight_sum = result
     if status != _core.FINISHED:

@@ -18,17 +18,20 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import true_or_false, whole_number
-from .callbacks import CallbackList
+from .callbacks import CallbackList, Preparation
 from .errors import DivergenceError
 from .evaluation import Evaluation
 from .history import History
+from .learning import find_categories, learn
 from .losses import resolve_loss
+from .metric_function import Better
 from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
 from .progress import Progress
 from .python_loss import make_training
 from .runtime import choose_threads
 from .schedules import resolve_schedule
+from .snapshots import Snapshot
 from .splitting import split
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class Fit:
         self.schedule = resolve_schedule(asked.schedule)
 
         self.x = inputs.training_features(asked.X, net.inputs)
+        find_categories(net, self.x)
         graph = net._graph_for(self.x.shape[1])
         self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width)
         rows = self.x.shape[0]
@@ -77,6 +81,8 @@ class Fit:
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
         self.weights = inputs.class_weights(asked.class_weight, self.y, self.objective, graph.width, own_weights)
         inputs.check_finite(self.x, net.dtype, "X")
+        for metric in self.metrics:
+            metric.check(self.objective, self.y, graph.width)
 
         # Memory, all of it: from here to run() only MemoryError can happen.
         self.parameters = net._parameters_for(graph)
@@ -85,14 +91,16 @@ class Fit:
         batch = self.rows if asked.batch_size is None else whole_number(asked.batch_size, "batch_size")
         self.batch = min(batch, self.rows)
         self.steps = -(-self.rows // self.batch)
+        self.learned = learn(net, self.parameters, self.x, self.y, self.subset)
         self.factors = None if self.schedule is None else self._factors(0)  # of the learning rate, one epoch's
         self.last_rate = self.optimizer.learning_rate  # of the last step
         self.validation = self._validation(asked, held_out, own_weights)
         self.order = self._order()
         self.outputs = allocate((rows, graph.width), net.dtype) if self.metrics else None
-        self.snapshot = allocate(graph.n_params, net.dtype)
-        self.spare = allocate(graph.n_params, net.dtype)
+        self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
+        self.spare = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
+        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
         self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
         shuffle_in_c = self.shuffle and self.subset is None
@@ -135,6 +143,15 @@ class Fit:
         inputs.check_finite(x, dtype, "validation_data[0]")
         return Evaluation(self.parameters, objective, metrics, x, y, weights, threads)
 
+    def _measured(self) -> dict[str, Better | None]:
+        """The names in the logs of an epoch, as _epoch puts them together, and where good values are."""
+        measured: dict[str, Better | None] = {"loss": "lower"}
+        measured |= {metric.name: metric.better for metric in self.metrics}
+        if self.validation is not None:
+            for name in list(measured):
+                measured[f"val_{name}"] = measured[name]
+        return measured | {"learning_rate": None, "seconds": None}
+
     def _order(self) -> NDArray[np.int64] | None:
         if self.subset is not None:
             order = allocate(self.rows, np.int64)
@@ -162,6 +179,7 @@ class Fit:
         net._adopt(self.parameters, self.state, self.optimizer, self.objective.loss, history)
         net.stop_training = False
         shared = self.parameters.shared
+        shared.write(self.learned.apply)
         try:
             shared.begin(self.snapshot, self.spare)
             self.progress.begin()
@@ -175,7 +193,7 @@ class Fit:
                 self._call_back("on_epoch_end", net, epoch, dict(logs))
             self._call_back("on_fit_end", net)
         finally:
-            shared.token = (self.parameters.params,)
+            shared.token = (self.parameters.numbers,)
             self.progress.end()
         return history
 
@@ -204,7 +222,7 @@ class Fit:
         logs = {"loss": loss_sum / weight_sum if weight_sum else 0.0}
         logs |= self._training_metrics(steps)
         if self.validation is not None:
-            logs |= self.validation.run(self.parameters.params, "val_")
+            logs |= self.validation.run(self.parameters.numbers, "val_")
         return logs | {"learning_rate": self.last_rate, "seconds": perf_counter() - start}
 
     def _steps(self, epoch: int, first: int, count: int, before: NDArray[Any]) -> tuple[int, float, float]:
@@ -220,7 +238,7 @@ class Fit:
             # A bad update is counted among the completed steps, a bad loss is not.
             batch = first + steps - (1 if status == _core.BAD_UPDATE and steps else 0)
             rate = rate if self.factors is None else float(rate[batch - first])
-            self.parameters.params[...] = before
+            self.parameters.numbers[...] = before
             self.state.array[...] = 0
             self.state.step = 0
             what = "loss" if status == _core.DIVERGED else "updated weights"
@@ -256,5 +274,4 @@ class Fit:
             rows = np.arange(self.rows) if self.order is None else self.order
             rows = rows[: steps * self.batch]
             y, output, weights = y[rows], output[rows], None if weights is None else weights[rows]
-        logits = self.objective.logits
-        return {metric.name: metric.measure(y, output, weights, logits) for metric in self.metrics}
+        return {metric.name: metric.measure(y, output, weights, self.objective) for metric in self.metrics}

@@ -211,7 +211,8 @@ FUZZ = """
     draw = random.Random(int(sys.argv[1]))
     net = fn.Sequential([fn.Dense(3, "tanh"), fn.Dense(2)], inputs=4, seed=0)
     net.fit(np.ones((9, 4)), np.ones((9, 2)), epochs=1, threads=2, verbose=0)
-    network, state = net._parameters.network, net._state
+    network, state, draws = net._parameters.network, net._state, net._parameters.draws
+    DENSE = (0, 0, 1, -1, 0, -1, *[0] * 9)
 
     def workspace():
         block = np.zeros(1 << 20, np.uint8)
@@ -234,25 +235,54 @@ FUZZ = """
             made = block[1:].view(made.dtype).reshape(made.shape) if dtype not in ("O", "U2") else made
         return made
 
-    training = _core.Training(network, (0, False, (), 2), state, net.params, net.grads, workspace(), 9, 2)
+    training = _core.Training(network, (0, False, (), 2), state, net.params, net.grads, draws, workspace(), 9, 2)
     training.bind(np.ones((9, 4)), None, np.ones((9, 2)), None, None, None, False, 0)
     plain = [None, True, -1, 0, 1, 2, 3, 9, 2**31 - 1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64, -(2**63), 2**80,
              0.0, 1.0, -1e300, float("nan"), float("inf"), "", "adam", "sgd", "é", "x" * 1000, b"adam",
              (), (0, False, (), 2), (1, True, (1.0,), 2),
              (9, 0, (), 2), (0, 0, (1.0,) * 9, 2), (10, 0, (), 1), (4, 0, (0.1, 0.9), 1),
              [], [4, 3, 2], [[1]], {}, object, len, network, state, training,
-             [(0, 0, 1, -1, 0, -1, 0.0)], [(1, 1, 1, 0, -1, -1, 0.0)], [(0, 4, 3, 1.0, 0.0, 0.0, 1, 0)],
+             [DENSE], [(1, 1, 1, 0, -1, -1, *[0] * 9)], DENSE, [(0, 4, 3, 1.0, 0.0, 0.0, 1, 0)],
              net.params, net.grads]
+
+    def operations():
+        # Networks of one operation of any kind, some numbers of which are wrong: what is made of them must run.
+        kind, rows = draw.randrange(14), draw.choice((1, 4, 5))
+        fields = [kind, 0, 1, -1, draw.choice((0, 0, -1)), -1, draw.choice((0, 1, 2)), 0, 0, 0, 0,
+                  draw.choice((1, 4)), 0, 0.5, 0.5]
+        for _ in range(draw.choice((0, 0, 1, 2))):
+            fields[draw.randrange(15)] = draw.choice((-1, 0, 1, 2, 3, 4, 5, 2**30, 0.5, 1e300))
+        return [0, [tuple(fields)], [4, 4, 2], [(0, rows, 4, 1.0, 0.0, 0.0, 1, 0)] if fields[4] == 0 else [], 1,
+                draw.choice((0, 8, 16, 17))]
+
+    def use(*arguments):
+        made = _core.Network(*arguments)
+        numbers, x = np.full(made.n_params + made.n_state, 0.5, "f4"), np.arange(36.0).reshape(9, 4)
+        for use in (1, 2):
+            memory = np.zeros(made.workspace_size(use, 9, 2) + 64, np.uint8)
+            memory = memory[-memory.ctypes.data % 64:]
+            outputs, dx = np.ones((9, made.outputs), "f4"), np.ones((9, 4), "f4")
+            if use == 2:
+                _core.predict(made, numbers, x, outputs, memory, 2)
+            else:
+                _core.forward(made, numbers, 1, 2, x, memory, outputs, 2)
+                _core.backward(made, numbers, 1, 2, 9, outputs, memory, np.ones(made.n_params, "f4"), True, dx, 2)
+        memory = np.zeros(made.predictor_size() + 64, np.uint8)
+        memory = memory[-memory.ctypes.data % 64:]
+        _core.make_predictor(made, numbers, memory, lambda x: x, lambda x, out: None, 100)(np.ones(4, "f4"))
+        kinds.add(arguments[1][0][0])
 
     def value():
         return array() if draw.random() < 0.45 else workspace() if draw.random() < 0.1 else draw.choice(plain)
 
     good = {
-        "Network": lambda: [0, [(0, 0, 1, -1, 0, -1, 0.0)], [4, 3], [(0, 4, 3, 1.0, 0.0, 0.0, 1, 0)], 1],
+        "Network": lambda: [0, [DENSE], [4, 3], [(0, 4, 3, 1.0, 0.0, 0.0, 1, 0)], 1],
+        "use": operations,
         "OptimizerState": lambda: [network, "adam", np.zeros(2 * network.n_params, "f4")],
-        "Training": lambda: [network, (0, False, (), 2), state, net.params, net.grads, workspace(), 9, 2],
-        "forward": lambda: [network, net.params, np.ones((9, 4)), workspace(), np.ones((9, 2), "f4"), 2],
-        "backward": lambda: [network, net.params, 9, np.ones((9, 2), "f4"), workspace(), net.grads, False, None, 2],
+        "Training": lambda: [network, (0, False, (), 2), state, net.params, net.grads, draws, workspace(), 9, 2],
+        "forward": lambda: [network, net.params, 0, 1, np.ones((9, 4)), workspace(), np.ones((9, 2), "f4"), 2],
+        "backward": lambda: [network, net.params, 0, 1, 9, np.ones((9, 2), "f4"), workspace(), net.grads, False, None,
+                             2],
         "update": lambda: [network, state, 0.1, 1.0, net.params, net.grads],
         "predict": lambda: [network, net.params, np.ones((9, 4)), np.ones((9, 2), "f4"), workspace(), 2,
                             (0, False, (), 2), None, np.ones((9, 2)), np.ones(9)],
@@ -283,10 +313,11 @@ FUZZ = """
     }
     owners = {name: training for name in ("bind", "run", "step", "prepare_steps", "release")}
     owners |= {"set_hyper": state, "workspace_size": network}
+    kinds = set()
     done = {name: 0 for name in good}
     for _ in range(int(sys.argv[2])):
         name = draw.choice([*good])
-        call = getattr(owners.get(name, _core), name, None)
+        call = use if name == "use" else getattr(owners.get(name, _core), name, None)
         arguments = good[name]()
         for place in range(len(arguments)):
             if draw.random() < (0.0, 0.15, 0.5)[draw.randrange(3)]:
@@ -305,6 +336,7 @@ FUZZ = """
             pass
     idle = [name for name in done if not done[name]]
     assert not idle, idle
+    assert kinds == set(range(13)), kinds
 """
 
 

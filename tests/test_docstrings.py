@@ -17,7 +17,7 @@ MODULES = sorted(
     if not module.name.endswith(("_core", "__main__"))
 )
 PUBLIC = [name for name in fn.__all__ if name != "__version__"]
-REGISTRIES = ["activations", "losses", "optimizers", "initializers"]
+REGISTRIES = ["activations", "losses", "optimizers", "initializers", "metrics"]
 
 # The public interface: arguments in their order, with their defaults. What is here stays; more may be added behind.
 SIGNATURES = {
@@ -46,6 +46,17 @@ SIGNATURES = {
     "set_num_threads": "threads",
     "get_num_threads": "",
     "show_config": "",
+    "EarlyStopping": "patience=5, monitor='val_loss', min_delta=0.0, mode='auto', restore_best=True",
+    "ReduceOnPlateau": "factor=0.1, patience=5, monitor='val_loss', min_learning_rate=0.0, cooldown=0",
+    "Checkpoint": "path, monitor=None, every=1, save_best_only=False",
+    "CSVLogger": "path, append=False",
+    "JSONLogger": "path",
+    "TimeLimit": "seconds",
+    "LambdaCallback": "on_fit_begin=None, on_epoch_end=None, on_batch_end=None, on_fit_end=None",
+    "TopK": "k=5",
+    "Precision": "average=None",
+    "Recall": "average=None",
+    "F1": "average=None",
     "Callback.on_fit_begin": "net",
     "Callback.on_epoch_end": "net, epoch, logs",
     "Callback.on_fit_end": "net",
@@ -154,6 +165,9 @@ def test_rows_of_registries_have_formulas_and_running_examples(kind):
         assert run(doc, f"{kind}[{name!r}]", **{kind: registry}), f"{kind}[{name!r}] has no example"
         if kind == "activations":
             assert row.derivative and row.initializer in fn.initializers
+        if kind == "metrics":
+            assert row.better in ("higher", "lower")
+            assert row.needs in ("numbers", "classes", "decisions", "scores", "probabilities", "anything")
         if kind == "losses":
             assert row.gradient and row.targets in ("values", "unit", "classes", "labels", "counts", "signs")
             assert all(name in fn.activations for name in row.joins)

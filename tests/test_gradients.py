@@ -156,14 +156,14 @@ def test_loss_and_gradient_do_not_depend_on_the_scale_of_the_weights():
 
 def test_check_gradients_sees_a_wrong_one(monkeypatch):
     net, _, X, y = away_from_kinks(stack("tanh", "linear"), "mse")
-    right = gradient_check._gradient
+    right = gradient_check.TrainingStep.gradient
 
     def slightly_wrong(*arguments):
         gradient = right(*arguments)
         gradient[27] *= 1 + 1e-5  # weight[0, 2] of the second layer: 25 parameters lie before it
         return gradient
 
-    monkeypatch.setattr(gradient_check, "_gradient", slightly_wrong)
+    monkeypatch.setattr(gradient_check.TrainingStep, "gradient", slightly_wrong)
     with pytest.raises(AssertionError, match=r"weight\[0, 2\] of layer 1"):
         fn.check_gradients(net, X, y, "mse")
 

@@ -65,6 +65,9 @@ CALLS = {
     "fit, batch by batch": lambda net: net.fit(
         X, Y, epochs=2, callbacks=[type("Note", (), {"on_batch_end": lambda *_: None})()], verbose=0
     ),
+    "fit, with the best weights kept": lambda net: net.fit(
+        X, Y, epochs=3, callbacks=[fn.EarlyStopping(1), fn.ReduceOnPlateau()], verbose=0
+    ),
     "train_step": lambda net: net.train_step(X, Y),
     "train_step, other rows": lambda net: net.train_step(X[:7], Y[:7], sample_weight=np.ones(7), optimizer="adam"),
     "forward": lambda net: net.forward(X[:9], training=True),

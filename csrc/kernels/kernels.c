@@ -12,6 +12,7 @@
 #include "../simd/vector_math.h"
 #include "activations.h"
 #include "arrays.h"
+#include "layers.h"
 #include "losses.h"
 #include "matmul.h"
 #include "optimizers.h"
@@ -40,6 +41,22 @@ const FNN_TYPED(fnn_kernels) TABLE_NAME = {
     .add = add,
     .pack = pack,
     .pack_transposed = pack_transposed,
+    .copy = copy,
+    .sum = sum,
+    .prelu_forward = prelu_forward,
+    .prelu_backward = prelu_backward,
+    .prelu_slope_gradient = prelu_slope_gradient,
+    .row_norm_forward = row_norm_forward,
+    .row_norm_backward = row_norm_backward,
+    .row_norm_weight_gradient = row_norm_weight_gradient,
+    .column_moments = column_moments,
+    .column_norm_forward = column_norm_forward,
+    .column_norm_sums = column_norm_sums,
+    .column_norm_backward = column_norm_backward,
+    .dropout = dropout,
+    .noise = noise,
+    .embedding_forward = embedding_forward,
+    .embedding_gradient = embedding_gradient,
     .activation_forward = activation_forward,
     .activation_backward = activation_backward,
     .loss = loss_kernels,

@@ -66,6 +66,15 @@ typedef struct {
 /* Returns nonzero when a new parameter is not finite. */
 typedef int (*FNN_TYPED(fnn_update_kernel))(const FNN_TYPED(fnn_update_batch) * batch);
 
+/* Where the random numbers of some rows of a layer are: functions of seed, draw (the number of the batch), layer and
+ * place in the batch. */
+typedef struct {
+    uint64_t seed, draw;
+    int stream;           /* fnn_stream */
+    uint64_t first_block; /* of the layer */
+    ptrdiff_t row;        /* of the batch */
+} fnn_place;
+
 typedef struct {
     const char *isa;
     int lanes;         /* elements of a vector register */
@@ -101,6 +110,42 @@ typedef struct {
      * the number of rows of w, behind which the last panel is filled with zeros. */
     void (*pack_transposed)(ptrdiff_t first, ptrdiff_t rows, ptrdiff_t total, ptrdiff_t n, const real *w,
                             ptrdiff_t panel_stride, real *panels);
+
+    /* Layers (layers.h), each with its formula there. */
+    void (*copy)(ptrdiff_t rows, ptrdiff_t n, const real *from, ptrdiff_t ldfrom, int adds, real *to, ptrdiff_t ldto);
+    void (*sum)(ptrdiff_t rows, ptrdiff_t n, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb, real *c,
+                ptrdiff_t ldc);
+    void (*prelu_forward)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const real *slope, real *y,
+                          ptrdiff_t ldy);
+    void (*prelu_backward)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const real *slope,
+                           const real *dy, ptrdiff_t lddy, real *dx, ptrdiff_t lddx);
+    void (*prelu_slope_gradient)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const real *dy,
+                                 ptrdiff_t lddy, int accumulate, real *dslope);
+    void (*row_norm_forward)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, int centred, real epsilon,
+                             const real *weight, const real *bias, real *stats, ptrdiff_t ldstats, real *y,
+                             ptrdiff_t ldy);
+    void (*row_norm_backward)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, int centred,
+                              const real *weight, const real *stats, ptrdiff_t ldstats, const real *dy, ptrdiff_t lddy,
+                              real *dx, ptrdiff_t lddx);
+    void (*row_norm_weight_gradient)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const real *stats,
+                                     ptrdiff_t ldstats, const real *dy, ptrdiff_t lddy, int accumulate, real *dweight);
+    void (*column_moments)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, real *mean, real *variance);
+    void (*column_norm_forward)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const real *mean,
+                                const real *scale, const real *weight, const real *bias, real *y, ptrdiff_t ldy);
+    void (*column_norm_sums)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const real *mean,
+                             const real *scale, const real *dy, ptrdiff_t lddy, real *plain, real *along);
+    void (*column_norm_backward)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const real *mean,
+                                 const real *scale, const real *weight, const real *plain, const real *along,
+                                 ptrdiff_t count, const real *dy, ptrdiff_t lddy, real *dx, ptrdiff_t lddx);
+    void (*dropout)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const fnn_place *place, uint32_t keep,
+                    real *y, ptrdiff_t ldy);
+    void (*noise)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const fnn_place *place, real deviation,
+                  real *y, ptrdiff_t ldy);
+    void (*embedding_forward)(ptrdiff_t rows, ptrdiff_t n, const real *codes, ptrdiff_t ldcodes, ptrdiff_t categories,
+                              const real *table, real *y, ptrdiff_t ldy);
+    void (*embedding_gradient)(ptrdiff_t rows, ptrdiff_t n, const real *codes, ptrdiff_t ldcodes, ptrdiff_t categories,
+                               ptrdiff_t first, ptrdiff_t last, const real *dy, ptrdiff_t lddy, int accumulate,
+                               real *dtable);
 
     const FNN_TYPED(fnn_map) * activation_forward; /* by index in the list of activations.h */
     const FNN_TYPED(fnn_map) * activation_backward;

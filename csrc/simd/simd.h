@@ -127,6 +127,13 @@ FNN_INLINE v16 v16_load_first(const real *p, ptrdiff_t n)
     return v;
 }
 
+/* The first n lanes (0 <= n), the others 0. */
+FNN_INLINE v16 v16_first(v16 v, ptrdiff_t n)
+{
+    for (int i = 0; i < V16_PARTS; i++) v.part[i] = vf_select(vm_first(n - i * VF_LANES), v.part[i], vf_zero());
+    return v;
+}
+
 FNN_INLINE v16 v16_fma(v16 a, v16 b, v16 c)
 {
     for (int i = 0; i < V16_PARTS; i++) c.part[i] = vf_fma(a.part[i], b.part[i], c.part[i]);

@@ -11,9 +11,10 @@ cdef class Network:
     cdef fnn_segment *segments
     cdef int typenum
     cdef readonly int real_type
-    cdef readonly Py_ssize_t inputs, outputs, n_params, itemsize
+    cdef readonly Py_ssize_t inputs, outputs, n_params, n_state, itemsize
+    cdef Py_ssize_t n_numbers  # parameters and state, which lie behind each other
 
-    def __cinit__(self, int real_type, list ops, list widths, list segments, int output):
+    def __cinit__(self, int real_type, list ops, list widths, list segments, int output, Py_ssize_t n_state=0):
         cdef Py_ssize_t i
         if real_type not in (FNN_FLOAT32, FNN_FLOAT64):
             raise ValueError("real_type")
@@ -27,8 +28,14 @@ cdef class Network:
             if self.widths[i] < 1:
                 raise ValueError("a buffer has no columns")
         self.n_params = self._copy_segments(segments)
+        if not 0 <= n_state <= <Py_ssize_t>((<size_t>-1 >> 1) // 64) - self.n_params:
+            raise MemoryError("the state would be larger than any memory")
+        self.n_state, self.n_numbers = n_state, self.n_params + n_state
+        self.c.n_ops, self.c.n_buffers, self.c.n_segments = len(ops), len(widths), len(segments)
+        self.c.n_params, self.c.n_state = self.n_params, n_state
         for i in range(len(ops)):
-            self._copy_op(i, ops[i], len(widths), len(segments))
+            self._copy_op(i, ops[i])
+        self._check_owners()
         if not 0 <= output < len(widths):
             raise ValueError("output")
         self.real_type = real_type
@@ -36,10 +43,11 @@ cdef class Network:
         self.itemsize = 4 if real_type == FNN_FLOAT32 else 8
         self.inputs, self.outputs = self.widths[0], self.widths[output]
         self.c.real_type = real_type
-        self.c.n_ops, self.c.n_buffers, self.c.n_segments = len(ops), len(widths), len(segments)
         self.c.output = output
         self.c.ops, self.c.widths, self.c.segments = self.ops, self.widths, self.segments
-        self.c.n_params = self.n_params
+        for i in range(len(ops)):
+            if self.ops[i].kind == FNN_RESCALE and (i != len(ops) - 1 or self.ops[i].output != output):
+                raise ValueError("only the last operation may rescale")
 
     cdef Py_ssize_t _copy_segments(self, list segments) except -1:
         cdef Py_ssize_t i, total = 0
@@ -54,29 +62,105 @@ cdef class Network:
             total += s.rows * s.columns
         return total
 
-    cdef int _copy_op(self, Py_ssize_t i, tuple op, Py_ssize_t n_buffers, Py_ssize_t n_segments) except -1:
+    cdef int _copy_op(self, Py_ssize_t i, tuple op) except -1:
+        """One operation, which may only name what exists: C checks nothing."""
         cdef fnn_op *o = &self.ops[i]
-        cdef fnn_segment *w
-        o.kind, o.input, o.output, o.activation, o.weight, o.bias, o.parameter = op
-        if not (0 <= o.input < n_buffers and 0 <= o.output < n_buffers):
-            raise ValueError("an operation names a buffer that does not exist")
+        cdef ptrdiff_t n, k
+        (o.kind, o.input, o.output, o.activation, o.weight, o.bias, o.other, o.adds, o.layer, o.start, o.to, o.count,
+         o.state, o.parameter, o.momentum) = op
+        if not (0 <= o.input < self.c.n_buffers and 1 <= o.output < self.c.n_buffers):
+            raise ValueError("an operation names a buffer that does not exist, or writes the input")
+        k, n = self.widths[o.input], self.widths[o.output]
         if o.kind == FNN_DENSE:
-            if not (0 <= o.weight < n_segments and -1 <= o.bias < n_segments):
-                raise ValueError("an operation names a segment that does not exist")
-            w = &self.segments[o.weight]
-            if w.rows != self.widths[o.input] or w.columns != self.widths[o.output] or o.input == o.output:
-                raise ValueError("a weight does not fit its buffers")
-            if o.bias >= 0 and self.segments[o.bias].rows * self.segments[o.bias].columns != w.columns:
-                raise ValueError("a bias does not fit its weight")
+            self._check_weight(o, k, n)
         elif o.kind == FNN_ACTIVATION:
             if not 0 <= o.activation < len(activation_names()):
                 raise ValueError("an operation names an activation that does not exist")
-            if self.widths[o.input] != self.widths[o.output] or o.output == 0:
+            if k != n:
                 raise ValueError("an activation does not fit its buffers")
             if o.input == o.output and not fnn_activation_in_place(o.activation):
                 raise ValueError("an activation cannot work in place")
+            return self._check_no_weight(o)
+        elif o.kind in (FNN_PRELU, FNN_LAYER_NORM, FNN_RMS_NORM, FNN_BATCH_NORM):
+            self._check_weight(o, 1, n)
+            self._check_norm(o, k, n)
+        elif o.kind == FNN_EMBEDDING:
+            if not (0 <= o.weight < self.c.n_segments and o.bias == -1 and 0 <= o.start
+                    and 1 <= o.count <= k - o.start):
+                raise ValueError("an embedding names what does not exist")
+            if n % o.count or self.segments[o.weight].columns != n // o.count or self.segments[o.weight].rows < 2:
+                raise ValueError("an embedding does not fit its buffer")
         else:
+            self._check_no_weight(o)
+            self._check_simple(o, k, n)
+        if o.input == o.output:
+            raise ValueError("an operation cannot work in place")
+        return 0
+
+    cdef int _check_weight(self, fnn_op *o, ptrdiff_t rows, ptrdiff_t columns) except -1:
+        if not (0 <= o.weight < self.c.n_segments and -1 <= o.bias < self.c.n_segments):
+            raise ValueError("an operation names a segment that does not exist")
+        if self.segments[o.weight].rows != rows or self.segments[o.weight].columns != columns:
+            raise ValueError("a weight does not fit its buffers")
+        if o.bias >= 0 and self.segments[o.bias].rows * self.segments[o.bias].columns != columns:
+            raise ValueError("a bias does not fit its weight")
+        return 0
+
+    cdef int _check_no_weight(self, fnn_op *o) except -1:
+        if o.weight != -1 or o.bias != -1:
+            raise ValueError("an operation names a weight that it has not")
+        return 0
+
+    cdef int _check_norm(self, fnn_op *o, ptrdiff_t k, ptrdiff_t n) except -1:
+        if k != n or (o.kind == FNN_PRELU and o.bias != -1):
+            raise ValueError("a norm does not fit its buffers")
+        if o.kind in (FNN_LAYER_NORM, FNN_RMS_NORM):
+            if not 1 <= o.other < self.c.n_buffers or o.other in (o.input, o.output) or self.widths[o.other] != 2:
+                raise ValueError("a norm needs a buffer of two columns")
+        if o.kind == FNN_BATCH_NORM:
+            self._check_state(o, 2, n)
+            if not 0 <= o.momentum <= 1:
+                raise ValueError("momentum")
+        if o.kind != FNN_PRELU and not 0 < o.parameter < DBL_MAX:
+            raise ValueError("epsilon")
+        return 0
+
+    cdef int _check_state(self, fnn_op *o, ptrdiff_t rows, ptrdiff_t n) except -1:
+        if not 0 <= o.state <= self.n_state or rows * n > self.n_state - o.state:
+            raise ValueError("an operation names state that does not exist")
+        return 0
+
+    cdef int _check_simple(self, fnn_op *o, ptrdiff_t k, ptrdiff_t n) except -1:
+        if o.kind == FNN_COPY:
+            if o.start < 0 or o.to < 0 or o.count < 1 or o.start > k - o.count or o.to > n - o.count:
+                raise ValueError("columns that do not exist")
+        elif k != n:
+            raise ValueError("an operation does not fit its buffers")
+        if o.kind in (FNN_COPY, FNN_DROPOUT, FNN_NOISE) and o.output <= o.input:
+            raise ValueError("what may lie where its input does must come behind it")
+        if o.kind in (FNN_DROPOUT, FNN_NOISE):
+            if not 0 <= o.layer < FNN_MAX_RANDOM_LAYERS or not 0 <= o.parameter < DBL_MAX:
+                raise ValueError("layer or parameter")
+            if o.kind == FNN_DROPOUT and not o.parameter < 1:
+                raise ValueError("probability")
+        elif o.kind == FNN_ADD:
+            if not 0 <= o.other < self.c.n_buffers or self.widths[o.other] != n or o.other == o.output:
+                raise ValueError("a summand does not fit")
+        elif o.kind == FNN_NORMALIZE:
+            self._check_state(o, 2, n)
+        elif o.kind == FNN_RESCALE:
+            self._check_state(o, 4, n)
+        elif o.kind != FNN_COPY:
             raise ValueError("an operation of unknown kind")
+        return 0
+
+    cdef int _check_owners(self) except -1:
+        """Every segment belongs to one operation."""
+        cdef Py_ssize_t i
+        named = [self.ops[i].weight for i in range(self.c.n_ops)] + [self.ops[i].bias for i in range(self.c.n_ops)]
+        for i in range(self.c.n_segments):
+            if named.count(i) != 1:
+                raise ValueError("a segment must belong to one operation")
         return 0
 
     def __dealloc__(self):

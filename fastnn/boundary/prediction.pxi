@@ -3,27 +3,31 @@
 
 # ---- the same in parts ----------------------------------------------------------------------------------------------
 
-def forward(Network network not None, params, x, workspace, outputs, int threads):
+def forward(Network network not None, params, uint64_t seed, uint64_t draw, x, workspace, outputs, int threads):
     """A forward pass that keeps in the workspace what backward needs."""
     cdef fnn_array x_array
+    cdef fnn_draw masks
     set_x(&x_array, x, network)
     if x_array.rows < 1:
         raise ValueError("x: no rows")
     one_thread_or_more(threads)
-    cdef void *p = vector(params, network.typenum, network.n_params, False, "params")
+    masks.seed, masks.draw = seed, draw
+    cdef void *p = vector(params, network.typenum, network.n_numbers, True, "params")
     cdef void *y = vector(outputs, network.typenum, product(x_array.rows, network.outputs), True, "outputs")
     cdef void *w = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PASS, x_array.rows, threads))
     with nogil:
-        fnn_forward(&network.c, p, &x_array, w, y, threads)
+        fnn_forward(&network.c, p, &masks, &x_array, w, y, threads)
 
 
-def backward(Network network not None, params, Py_ssize_t rows, doutputs, workspace, grads, bint accumulate, dx,
-             int threads):
-    """The gradients of the pass that forward left in the workspace, with the same rows and threads."""
+def backward(Network network not None, params, uint64_t seed, uint64_t draw, Py_ssize_t rows, doutputs, workspace,
+             grads, bint accumulate, dx, int threads):
+    """The gradients of the pass that forward left in the workspace, with the same draw, rows and threads."""
+    cdef fnn_draw masks
     if rows < 1:
         raise ValueError("rows")
     one_thread_or_more(threads)
-    cdef void *p = vector(params, network.typenum, network.n_params, False, "params")
+    masks.seed, masks.draw = seed, draw
+    cdef void *p = vector(params, network.typenum, network.n_numbers, False, "params")
     cdef void *d = vector(doutputs, network.typenum, product(rows, network.outputs), False, "doutputs")
     cdef void *g = vector(grads, network.typenum, network.n_params, True, "grads")
     cdef void *to = NULL
@@ -31,7 +35,7 @@ def backward(Network network not None, params, Py_ssize_t rows, doutputs, worksp
         to = vector(dx, network.typenum, product(rows, network.inputs), True, "dx")
     cdef void *w = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PASS, rows, threads))
     with nogil:
-        fnn_backward(&network.c, p, rows, d, w, g, accumulate, to, threads)
+        fnn_backward(&network.c, p, &masks, rows, d, w, g, accumulate, to, threads)
 
 
 def update(Network network not None, OptimizerState optimizer not None, double learning_rate, double scale, params,
@@ -58,7 +62,7 @@ def predict(Network network not None, params, x, outputs, workspace, int threads
     cdef Interruptible call = Interruptible()
     set_x(&c.x, x, network)
     c.network = &network.c
-    c.params = vector(params, network.typenum, network.n_params, False, "params")
+    c.params = vector(params, network.typenum, network.n_numbers, False, "params")
     c.threads = one_thread_or_more(threads)
     if c.x.rows < 1:
         raise ValueError("x: no rows")

@@ -261,7 +261,7 @@ def make_predictor(Network network not None, params, memory, convert, many_rows,
     """
     cdef PredictorWeights w = PredictorWeights()
     cdef FastnnPredictor *predictor
-    cdef void *p = vector(params, network.typenum, network.n_params, False, "params")
+    cdef void *p = vector(params, network.typenum, network.n_numbers, False, "params")
     cdef void *m = workspace_of(memory, fnn_predictor_size(&network.c))
     with nogil:
         w.built = fnn_predictor_build(&network.c, p, m)

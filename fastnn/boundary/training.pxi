@@ -34,10 +34,12 @@ cdef class Training(Interruptible):
     cdef double learning_rate, least, most
     cdef bint check_order, is_shuffled, checks_range
     cdef ptrdiff_t n_rows
+    cdef int64_t *draws
+    cdef object draws_array
     cdef readonly int threads
 
     def __init__(self, Network network not None, objective, OptimizerState optimizer not None, params, grads,
-                 workspace, Py_ssize_t batch, int threads):
+                 draws, workspace, Py_ssize_t batch, int threads):
         if batch < 1:
             raise ValueError("batch: fewer than 1 row")
         self.objective = Objective(*objective)
@@ -45,8 +47,10 @@ cdef class Training(Interruptible):
         self.c.objective = self.objective.c
         if optimizer.network.n_params != network.n_params or optimizer.network.typenum != network.typenum:
             raise ValueError("optimizer: the state of another network")
-        self.c.params = vector(params, network.typenum, network.n_params, True, "params")
+        self.c.params = vector(params, network.typenum, network.n_numbers, True, "params")
         self.c.grads = vector(grads, network.typenum, network.n_params, True, "grads")
+        self.draws = <int64_t *>vector(draws, cnp.NPY_INT64, 1, True, "draws")
+        self.draws_array = draws
         self.threads = one_thread_or_more(threads)
         workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_TRAIN, batch, threads))
         self.c.workspace = cnp.PyArray_DATA(<cnp.ndarray>workspace)
@@ -117,8 +121,10 @@ cdef class Training(Interruptible):
             c.learning_rates, c.n_learning_rates = &self.learning_rate, 1
         if poll:
             c.poll, c.poll_context, c.poll_seconds = poll_signals, <void *>self, POLL_SECONDS
+        c.draw = <uint64_t>self.draws[0]
         with nogil:
             fnn_train(&c, &result)
+        self.draws[0] += result.steps
         self.reraise()
         return result.status, result.threads, result.steps, result.loss_sum, result.weight_sum
 
@@ -168,6 +174,7 @@ cdef class Training(Interruptible):
         c.epoch, c.first_step, c.n_steps = 0, 0, 1
         c.learning_rates, c.n_learning_rates = &learning_rate, 1
         c.poll = NULL
+        c.draw = <uint64_t>self.draws[0]
         with nogil:
             bad = fnn_first_nonfinite(&c.x, self.network.real_type)
             if bad < 0 and labels != NULL:
@@ -182,4 +189,5 @@ cdef class Training(Interruptible):
                 fnn_train(&c, &result)
         if bad >= 0:
             return None
+        self.draws[0] += result.steps
         return result.status, result.loss_sum / result.weight_sum if result.weight_sum else 0.0

@@ -135,9 +135,10 @@ static void pass_run(pass *p, int accumulate, int want_dx, int threads) {
     const int mark = guarded_mark();
     const ptrdiff_t rows = p->data.rows;
     void *workspace = guarded_array(fnn_workspace_size(&p->l.network, FNN_USE_PASS, rows, threads));
-    fnn_forward(&p->l.network, p->params, &p->data.x, workspace, p->outputs, threads);
-    fnn_backward(&p->l.network, p->params, rows, p->doutputs, workspace, p->grads, accumulate, want_dx ? p->dx : NULL,
-                 threads);
+    const fnn_draw draw = {.seed = 1, .draw = 2};
+    fnn_forward(&p->l.network, p->params, &draw, &p->data.x, workspace, p->outputs, threads);
+    fnn_backward(&p->l.network, p->params, &draw, rows, p->doutputs, workspace, p->grads, accumulate,
+                 want_dx ? p->dx : NULL, threads);
     guarded_release(mark);
 }
 
@@ -262,9 +263,10 @@ static void train_by_hand(run *r) {
         const fnn_array x = rows_of(&t->x, first, rows);
         void *workspace = guarded_array(fnn_workspace_size(network, FNN_USE_PASS, rows, 2));
         void *outputs = guarded_array((size_t)(rows * n) * number_size(network->real_type));
-        fnn_forward(network, t->params, &x, workspace, outputs, 2);
+        const fnn_draw draw = {.seed = t->seed, .draw = t->draw + (uint64_t)(step - t->first_step)};
+        fnn_forward(network, t->params, &draw, &x, workspace, outputs, 2);
         mse_gradient(t, first, rows, outputs);
-        fnn_backward(network, t->params, rows, outputs, workspace, t->grads, 0, NULL, 2);
+        fnn_backward(network, t->params, &draw, rows, outputs, workspace, t->grads, 0, NULL, 2);
         double weight_sum = 0;
         for (ptrdiff_t i = first; i < first + rows; i++) weight_sum += t->weights ? t->weights[i] : 1;
         if (weight_sum > 0) fnn_update(network, &r->optimizer, r->learning_rate, 1 / weight_sum, t->params, t->grads);

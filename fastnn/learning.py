@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the first ``fit`` learns from the data before any training: scales of columns and of targets, categories.
+
+Everything is computed first and written at once, so that a ``fit`` that is refused changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .inputs import Targets
+from .layers import all_parts
+from .normalization import Normalization, mean_and_scale
+from .parameters import Parameters
+from .tables import Table
+
+if TYPE_CHECKING:
+    from .model import Sequential
+
+
+def find_categories(net: Sequential, x: NDArray[Any]) -> None:
+    """Let tables count the categories of X, while the network has no weights yet."""
+    for layer in all_parts(net.layers):
+        if isinstance(layer, Table):
+            layer.find_categories(x, count=net.inputs is None)
+
+
+class Lessons:
+    """What is to be written into the state, and which layers will have learned by that."""
+
+    def __init__(self, state: NDArray[Any]) -> None:
+        self._state = state
+        self._values: list[tuple[int, NDArray[np.float64]]] = []
+        self._layers: list[Normalization | Table] = []
+        self._net: Sequential | None = None
+
+    def add(self, offset: int, *values: NDArray[np.float64]) -> None:
+        """Values that lie behind each other from an offset on."""
+        for value in values:
+            self._values.append((offset, value))
+            offset += value.size
+
+    def by(self, layer: Normalization | Table) -> None:
+        """A layer has learned then."""
+        self._layers.append(layer)
+
+    def by_targets(self, net: Sequential) -> None:
+        """The network has learned its targets' scale then."""
+        self._net = net
+
+    def apply(self) -> None:
+        """Write all of it."""
+        for offset, value in self._values:
+            self._state[offset : offset + value.size] = value
+        for layer in self._layers:
+            layer.learned = True
+        if self._net is not None:
+            self._net._targets_learned = True
+
+
+def learn(
+    net: Sequential, parameters: Parameters, x: NDArray[Any], y: Targets, rows: NDArray[np.int64] | None
+) -> Lessons:
+    """Means and scales that are not known yet, from the training rows (None: all)."""
+    lessons = Lessons(parameters.state)
+    graph = parameters.graph
+    for learned in graph.learned:
+        layer = learned.layer
+        assert isinstance(layer, (Normalization, Table))
+        if not layer.learned:
+            lessons.add(learned.state, *mean_and_scale(x, learned.columns, rows))
+            lessons.by(layer)
+    if graph.rescale >= 0 and not net._targets_learned:
+        lessons.add(graph.rescale, *target_scale(y, graph.width, rows))
+        lessons.by_targets(net)
+    return lessons
+
+
+def target_scale(y: Targets, outputs: int, rows: NDArray[np.int64] | None) -> tuple[NDArray[np.float64], ...]:
+    """Scale and shift of each output, mean and factor of each column of targets as the loss reads them."""
+    if y.values is None:
+        raise ValueError("scale_targets is for numbers, but y has class labels")
+    columns = y.values.shape[1]
+    mean, factor = mean_and_scale(y.values, range(columns), rows)
+    if columns == outputs:
+        return 1.0 / factor, mean, mean, factor
+    if columns == 1:  # several quantiles of one number
+        return tuple(np.repeat(value, outputs) for value in (1.0 / factor, mean, mean, factor))
+    raise ValueError(f"scale_targets needs a column of y for each of {outputs} outputs, not {columns}")

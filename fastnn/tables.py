@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Layers for tables: columns of categories as vectors, and numbers and categories side by side.
+
+A category is a whole number from 0 on. Any other number (one that was not there in training, a negative one for a
+missing value) is the unknown category, which has a vector of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from .arguments import true_or_false, whole_number
+from .composition import join
+from .graph import Graph
+from .initializers import Initializer
+from .layers import LAYERS, Layer, overwrite
+from .normalization import normalize
+
+MOST_CATEGORIES = 1 << 24  # float32 holds whole numbers exactly up to here
+WIDEST = 50
+
+
+def _vectors(u: NDArray[np.float64], inputs: int, units: int) -> NDArray[np.float64]:
+    start = u * math.sqrt(3.0 / units)
+    start[-1] = 0.0
+    return start
+
+
+VECTORS = Initializer(_vectors, "uniform in +-sqrt(3 / units), so that vectors have about unit length; unknown: 0")
+
+
+def width_for(categories: int) -> int:
+    """How many numbers stand for one of so many categories: 1.6 categories^0.56, at most 50.
+
+    The rule of thumb of fast.ai's tabular models (Howard & Gugger, Deep learning for coders, 2020, chapter 9; their
+    limit is 600), between 2 and 50.
+    """
+    return max(2, min(WIDEST, round(1.6 * categories**0.56)))
+
+
+def checked_categories(value: object, argument: str) -> int:
+    """How many categories a column has."""
+    found = whole_number(value, argument)
+    if found >= MOST_CATEGORIES:
+        raise ValueError(f"{argument} must be below {MOST_CATEGORIES}, not {found}")
+    return found
+
+
+class Embedding(Layer):
+    """The first layer for columns of categories: each number becomes a vector that is learned.
+
+    y = weight[x] for every column, side by side; all columns share one table. (For columns of different kinds, see
+    ``Table``.)
+
+    Parameters
+    ----------
+    categories : int
+        x is 0 .. categories - 1; anything else is the unknown category.
+    units : int, optional
+        Numbers in a vector; default 1.6 categories^0.56, between 2 and 50.
+    trainable : bool, default True
+    learning_rate_factor : float, default 1
+    name : str, optional
+
+    Attributes
+    ----------
+    weight : ndarray (categories + 1, units)
+        A view; the last row is the vector of the unknown category, which starts at 0.
+
+    References
+    ----------
+    Bengio et al., A neural probabilistic language model, 2003; Guo & Berkhahn, Entity embeddings of categorical
+    variables, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn as fn
+    >>> net = fn.Sequential([fn.Embedding(7, units=3), fn.Dense(1)], inputs=2, seed=0)
+    >>> net.predict([[0, 6], [0, 99]]).shape    # 99 is unknown
+    (2, 1)
+    """
+
+    def __init__(
+        self,
+        categories: int,
+        units: int | None = None,
+        *,
+        trainable: bool = True,
+        learning_rate_factor: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.categories = checked_categories(categories, "categories")
+        self.units = width_for(self.categories) if units is None else whole_number(units, "units")
+        super().__init__(name, trainable, learning_rate_factor)
+
+    def add_to(self, graph: Graph) -> None:
+        if graph.segments or graph.learned:
+            raise ValueError("Embedding must be the first layer: it reads whole numbers")
+        columns = graph.width
+        weight = graph.tensor(self, "weight", self.categories + 1, self.units, VECTORS, decays=False)
+        graph.add(_core.EMBEDDING, columns * self.units, weight=weight, count=columns)
+
+    def config(self) -> dict[str, Any]:
+        return {"categories": self.categories, "units": self.units, **super().config()}
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        """The vectors, (categories + 1, units), as a view."""
+        return self._tensor("weight")
+
+    @weight.setter
+    def weight(self, value: ArrayLike) -> None:
+        overwrite(self._tensor("weight"), value, "weight")
+
+
+class Table(Layer):
+    """The first layer for a table: numbers are normalized, categories become vectors, all side by side.
+
+    Parameters
+    ----------
+    numeric : list of int
+        Columns of X that hold numbers.
+    categorical : list of int, or dict of int to int
+        Columns that hold categories 0, 1, 2 ...; as a dict, with how many there are. Where that is not said, the first
+        ``fit`` finds it out: the largest one it sees, plus 1.
+    units : int, optional
+        Numbers in the vector of a category; default by their number, 1.6 categories^0.56, between 2 and 50.
+    normalize : bool, default True
+        Whether the first ``fit`` learns mean and scale of the numeric columns, as ``Normalization`` does.
+    trainable : bool, default True
+    learning_rate_factor : float, default 1
+    name : str, optional
+
+    Attributes
+    ----------
+    categories : dict of int to int
+        By column.
+    mean, scale : ndarray (numeric columns,)
+        Views; what was learned of the numeric columns.
+
+    Raises
+    ------
+    ValueError
+        In ``fit``, if a categorical column does not hold whole numbers. In ``predict`` any number that is no known
+        category is the unknown one: its vector starts at 0, and learns if ``fit`` meets it (such as -1 for a missing
+        value).
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn as fn
+    >>> X = np.array([[35.0, 0, 2], [52.0, 1, 0], [41.0, 1, 1]])    # age, sex, region
+    >>> net = fn.Sequential([fn.Table(numeric=[0], categorical=[1, 2]), fn.Dense(1)], seed=0)
+    >>> history = net.fit(X, [1.0, 0.0, 1.0], epochs=2, verbose=0)
+    >>> net.layers[0].categories
+    {1: 2, 2: 3}
+    """
+
+    def __init__(
+        self,
+        numeric: Iterable[int] = (),
+        categorical: Iterable[int] | Mapping[int, int | None] = (),
+        *,
+        units: int | None = None,
+        normalize: bool = True,
+        trainable: bool = True,
+        learning_rate_factor: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.numeric = tuple(whole_number(column, "numeric", least=0) for column in numeric)
+        given = categorical if isinstance(categorical, Mapping) else dict.fromkeys(categorical)
+        self._given: dict[int, int | None] = {}
+        for column, count in given.items():
+            known = None if count is None else checked_categories(count, f"categorical[{column!r}]")
+            self._given[whole_number(column, "categorical", least=0)] = known
+        self._found = dict(self._given)
+        self.units = None if units is None else whole_number(units, "units")
+        self.normalize = true_or_false(normalize, "normalize")
+        self.learned = False
+        every = [*self.numeric, *self._given]
+        if not every:
+            raise ValueError("Table needs columns: numeric=[...], categorical=[...]")
+        if twice := [column for column in every if every.count(column) > 1]:
+            raise ValueError(f"Table: column {twice[0]} is named twice")
+        super().__init__(name, trainable, learning_rate_factor)
+
+    @property
+    def needs_inputs(self) -> bool:
+        return True
+
+    @property
+    def categories(self) -> dict[int, int]:
+        """How many categories each categorical column has; empty before they are known."""
+        return {column: count for column, count in self._found.items() if count is not None}
+
+    def find_categories(self, x: NDArray[Any], count: bool) -> None:
+        """See that all codes are whole numbers; and, before the network is built, count what was not said."""
+        for column, given in self._given.items():
+            if column >= x.shape[1]:
+                continue  # add_to says so
+            codes = x[:, column]
+            if codes.dtype.kind == "f" and (wrong := np.flatnonzero(codes != np.trunc(codes))).size:
+                raise ValueError(
+                    f"X is {codes[wrong[0]]} in row {wrong[0]}, column {column}: a categorical column must hold "
+                    "whole numbers 0, 1, 2 ... (missing: -1)"
+                )
+            if count and given is None:
+                self._found[column] = checked_categories(max(int(codes.max()) + 1, 1), f"categories of column {column}")
+
+    def add_to(self, graph: Graph) -> None:
+        if graph.at != 0 or graph.segments:
+            raise ValueError("Table must be the first layer: it names columns of X")
+        if (most := max((*self.numeric, *self._given))) >= graph.width:
+            raise ValueError(f"Table names column {most}, but X has the columns 0..{graph.width - 1}")
+        ends = []
+        if self.numeric:
+            self._add_numeric(graph)
+            ends.append(graph.at)
+        for column, count in self._found.items():
+            if count is None:
+                raise ValueError(
+                    f"Table does not know the number of categories of column {column} yet: leave out inputs=, so that "
+                    f"the first fit finds it, or say it: categorical={{{column}: 7}}"
+                )
+            graph.at = 0
+            units = width_for(count) if self.units is None else self.units
+            weight = graph.tensor(self, f"weight[{column}]", count + 1, units, VECTORS, decays=False)
+            graph.add(_core.EMBEDDING, units, weight=weight, start=column, count=1)
+            ends.append(graph.at)
+        join(graph, ends)
+
+    def _add_numeric(self, graph: Graph) -> None:
+        """The numeric columns side by side, run by run, and normalized."""
+        output, to = graph.buffer(len(self.numeric)), 0
+        while to < len(self.numeric):
+            first, count = self.numeric[to], 1
+            while self.numeric[to + count : to + count + 1] == (first + count,):
+                count += 1
+            graph.at = 0
+            graph.copy_columns(first, count, output, to)
+            to += count
+        if self.normalize:
+            state = normalize(graph, self, self.numeric)
+            graph.add(_core.NORMALIZE, state=state)
+
+    def weight(self, column: int) -> NDArray[Any]:
+        """The vectors of one categorical column, (categories + 1, units), as a view; the last is for unknown ones."""
+        return self._tensor(f"weight[{column}]")
+
+    @property
+    def mean(self) -> NDArray[Any]:
+        """What is subtracted from the numeric columns, as a view."""
+        return self._tensor("mean")
+
+    @property
+    def scale(self) -> NDArray[Any]:
+        """What multiplies the numeric columns, as a view."""
+        return self._tensor("scale")
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "numeric": list(self.numeric),
+            "categorical": [list(pair) for pair in self._found.items()],
+            "units": self.units,
+            "normalize": self.normalize,
+            "learned": self.learned,
+            **super().config(),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        arguments = dict(config)
+        learned = true_or_false(arguments.pop("learned", False), "learned")
+        layer = cls(**{**arguments, "categorical": dict(arguments["categorical"])})
+        layer.learned = learned
+        return layer
+
+
+LAYERS |= {"Embedding": Embedding, "Table": Table}
