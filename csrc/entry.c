@@ -15,6 +15,8 @@
     X(void, backward, (const fnn_network *, const void *, const fnn_draw *, ptrdiff_t, const void *, void *,          \
                        void *, int, void *, int))                                                                     \
     X(int, update, (const fnn_network *, fnn_optimizer *, double, double, void *, const void *))                      \
+    X(double, network_penalty, (const fnn_network *, const void *))                                                   \
+    X(double, gradient_norm, (const fnn_network *, const void *))                                                     \
     X(void, predict, (const fnn_prediction *, fnn_prediction_result *))                                               \
     X(size_t, predictor_size, (const fnn_network *))                                                                  \
     X(fnn_predictor *, predictor_build, (const fnn_network *, const void *, void *))                                  \
@@ -67,6 +69,16 @@ int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double lear
                const void *grads) {
     return is_single(network->real_type) ? update_f32(network, optimizer, learning_rate, scale, params, grads)
         : update_f64(network, optimizer, learning_rate, scale, params, grads);
+}
+
+double fnn_penalty(const fnn_network *network, const void *params) {
+    return is_single(network->real_type) ? network_penalty_f32(network, params)
+        : network_penalty_f64(network, params);
+}
+
+double fnn_gradient_norm(const fnn_network *network, const void *grads) {
+    return is_single(network->real_type) ? gradient_norm_f32(network, grads)
+        : gradient_norm_f64(network, grads);
 }
 
 void fnn_predict(const fnn_prediction *prediction, fnn_prediction_result *result) {

@@ -32,6 +32,7 @@ typedef struct {
     comparison with;
     int32_t n_ops; /* run before the loss */
     double row_work;
+    int penalized;   /* some segment has a penalty */
     atomic_int stop; /* poll() asked to; set in the first phase by thread 0, read by all after its barrier */
     atomic_int bad;  /* a parameter became not finite; set in the second phase */
     /* Of thread 0 alone: */
@@ -44,9 +45,9 @@ typedef struct {
     ptrdiff_t first, rows; /* of the epoch's order */
     ptrdiff_t slots;
     uint64_t draw; /* of random masks */
-    double learning_rate;
     double loss_sum, weight_sum;
-    int64_t update; /* its number, were it applied */
+    update_step update; /* were it applied */
+    int measured; /* its sums of squares are asked for */
 } step_state;
 
 static void look_at_clock(train_call *call, double work) {
@@ -141,19 +142,52 @@ static void carry_slots(train_call *call, const step_state *step, int thread, in
     }
 }
 
-/* Second phase for this thread's rows of one segment, its gradient being complete. */
-static void apply_update(train_call *call, const step_state *step, int32_t segment, ptrdiff_t first, ptrdiff_t last) {
-    const fnn_training *t = call->training;
-    if (FNN_TYPED(update_segment)(t->network, call->plan.kernels, t->optimizer, step->update, step->learning_rate,
-                                  1 / step->weight_sum, segment, first, last, t->params, t->grads))
-        atomic_store_explicit(&call->bad, 1, memory_order_relaxed);
-    FNN_TYPED(pack_segment)(&call->plan, t->params, segment, first, last);
-}
-
 static int is_finite(double x) { return x >= -DBL_MAX && x <= DBL_MAX; }
 
 /* Whether the step's sums allow an update: a batch without weight is skipped, one without a finite loss ends the run. */
 static int updates(const step_state *step) { return step->weight_sum > 0 && is_finite(step->loss_sum); }
+
+/* Second phase for this thread's rows of one segment, its gradient being complete and its clipping known. */
+static void apply_update(train_call *call, const step_state *step, int32_t segment, ptrdiff_t first, ptrdiff_t last) {
+    const fnn_training *t = call->training;
+    const plan_type *plan = &call->plan;
+    int bad;
+    if (call->penalized) FNN_TYPED(measure_penalty)(plan, segment, first, last, t->params);
+    if (step->measured) {
+        if (t->clip_norm <= 0) /* else they are there, and others may be reading them */
+            FNN_TYPED(measure_gradient)(plan, step->update.scale, segment, first, last, t->params, t->grads);
+        bad = FNN_TYPED(update_and_measure)(plan, &step->update, segment, first, last, t->params, t->grads);
+    } else {
+        bad = FNN_TYPED(update_segment)(t->network, plan->kernels, &step->update, segment, first, last, t->params,
+                                        t->grads);
+    }
+    if (bad) atomic_store_explicit(&call->bad, 1, memory_order_relaxed);
+    FNN_TYPED(pack_segment)(plan, t->params, segment, first, last);
+}
+
+/* The same where nothing may be known of the clipping yet: then clip_and_update follows. */
+static void use_gradient(train_call *call, step_state *step, int32_t segment, ptrdiff_t first, ptrdiff_t last) {
+    const fnn_training *t = call->training;
+    step->update.scale = 1 / step->weight_sum;
+    if (t->clip_norm > 0)
+        FNN_TYPED(measure_gradient)(&call->plan, step->update.scale, segment, first, last, t->params, t->grads);
+    else
+        apply_update(call, step, segment, first, last);
+}
+
+/* The norm of a gradient is known when all threads have completed their shares. */
+static void clip_and_update(train_call *call, step_state *step, fnn_team *team, int thread, int threads) {
+    const fnn_training *t = call->training;
+    if (t->clip_norm <= 0) return;
+    fnn_team_barrier(team, thread);
+    step->update.scale = 1 / step->weight_sum;
+    step->update.factor = FNN_TYPED(clipping_factor)(&call->plan, t->clip_norm);
+    for (int32_t i = 0; i < t->network->n_segments; i++) {
+        ptrdiff_t first, last;
+        FNN_TYPED(share_of_segment)(&call->plan, i, thread, threads, &first, &last);
+        if (first < last) apply_update(call, step, i, first, last);
+    }
+}
 
 /* Both schedules return whether the batch was dropped: one reading of `stop` between the two barriers, because after
  * the second thread 0 may already be setting it in the next step. */
@@ -176,8 +210,9 @@ static int step_depth_first(train_call *call, step_state *step, fnn_team *team, 
             for (ptrdiff_t s = 1; s < step->slots; s++)
                 call->plan.kernels->add((last - first) * segment->columns, slot(call, 0) + begin,
                                         slot(call, s) + begin);
-            apply_update(call, step, i, first, last);
+            use_gradient(call, step, i, first, last);
         }
+        clip_and_update(call, step, team, thread, threads);
     }
     fnn_team_barrier(team, thread);
     return 0;
@@ -204,51 +239,66 @@ static int step_by_layers(train_call *call, step_state *step, fnn_team *team, in
             FNN_TYPED(share_of_segment)(plan, i, thread, threads, &first, &last);
             if (first >= last) continue;
             FNN_TYPED(segment_gradient)(plan, &all, i, first, last, done > 0, call->training->grads);
-            if (is_last && updates(step)) apply_update(call, step, i, first, last);
+            if (is_last && updates(step)) use_gradient(call, step, i, first, last);
         }
+        if (is_last && updates(step)) clip_and_update(call, step, team, thread, threads);
         fnn_team_barrier(team, thread);
     }
     return 0;
+}
+
+/* Of the segments, in the order of fastnn.h. */
+static void report_sums(const train_call *call) {
+    const fnn_training *t = call->training;
+    for (int32_t i = 0; i < t->network->n_segments; i++)
+        for (int which = FNN_SUM_GRADIENT; which <= FNN_SUM_WEIGHT; which++)
+            t->segment_sums[3 * i + which] = FNN_TYPED(sum_blocks)(&call->plan, i, which);
 }
 
 static void run_steps(void *context, fnn_team *team, int thread, int threads) {
     train_call *call = context;
     const fnn_training *t = call->training;
     const ptrdiff_t n = t->x.rows;
-    int64_t update = t->optimizer->step;
+    fnn_optimizer optimizer = *t->optimizer; /* every thread keeps count */
     double loss_sum = 0, weight_sum = 0;
     ptrdiff_t steps = 0;
     int status = FNN_FINISHED;
     FNN_TYPED(pack_share)(&call->plan, thread, threads);
     fnn_team_barrier(team, thread);
     while (steps < t->n_steps) {
-        step_state step = {.first = (t->first_step + steps) * t->batch, .update = update + 1};
+        step_state step = {.first = (t->first_step + steps) * t->batch,
+                           .update = {.optimizer = FNN_TYPED(optimizer_after_update)(&optimizer),
+                                      .factor = 1,
+                                      .bound = t->clip_value}};
         step.rows = n - step.first < t->batch ? n - step.first : t->batch;
         if (step.rows <= 0) break;
+        step.measured = t->segment_sums && (steps + 1 == t->n_steps || n - step.first <= t->batch);
         step.slots = FNN_TYPED(slots_of)(t->network, step.rows);
         step.draw = t->draw + (uint64_t)steps;
-        step.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? steps : 0];
+        step.update.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? steps : 0];
         const int dropped = call->plan.depth_first ? step_depth_first(call, &step, team, thread, threads)
                                                    : step_by_layers(call, &step, team, thread, threads);
         if (dropped) {
             status = FNN_STOPPED;
             break;
         }
-        loss_sum += step.loss_sum;
+        const double penalty = call->penalized && updates(&step) ? FNN_TYPED(sum_penalties)(&call->plan) : 0;
+        loss_sum += step.loss_sum + step.weight_sum * penalty;
         weight_sum += step.weight_sum;
         if (!is_finite(step.loss_sum)) {
             status = FNN_DIVERGED;
             break;
         }
         steps++;
-        update += updates(&step);
-        if (atomic_load_explicit(&call->bad, memory_order_relaxed)) {
+        if (updates(&step)) optimizer = step.update.optimizer;
+        if (thread == 0 && step.measured && updates(&step)) report_sums(call);
+        if (atomic_load_explicit(&call->bad, memory_order_relaxed) || !is_finite(penalty)) {
             status = FNN_BAD_UPDATE;
             break;
         }
     }
     if (thread != 0) return;
-    t->optimizer->step = update;
+    *t->optimizer = optimizer;
     *call->result = (fnn_training_result){status, threads, steps, loss_sum, weight_sum};
 }
 
@@ -259,6 +309,7 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
         .with = {&training->objective, &training->y, training->weights, training->order},
         .n_ops = FNN_TYPED(ops_before_loss)(training->network, &training->objective),
         .row_work = FNN_TYPED(row_work)(training->network),
+        .penalized = FNN_TYPED(is_penalized)(training->network),
         .next_poll = fnn_seconds() + training->poll_seconds,
         .result = result,
     };
@@ -266,6 +317,8 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
     FNN_TYPED(plan_lay_out)(&call.plan, training->network, FNN_USE_TRAIN, batch, training->threads,
                             training->workspace);
     FNN_TYPED(bind)(&call.plan, training->params, training->seed);
+    for (int32_t i = 0; training->segment_sums && i < 3 * training->network->n_segments; i++)
+        training->segment_sums[i] = 0;
     if (training->shuffle)
         fnn_permutation(training->seed, FNN_STREAM_SHUFFLE, training->epoch, n, training->order);
     fnn_team_run(training->threads, run_steps, &call);

@@ -61,7 +61,7 @@ typedef struct {
     ptrdiff_t offset;            /* first element */
     ptrdiff_t rows, columns;     /* row-major */
     double learning_rate_factor; /* multiplies the optimizer's learning rate */
-    double l1, l2;               /* adds l1.sign(w) + 2.l2.w to the gradient of the loss */
+    double l1, l2;               /* l1.|w| + l2.w^2 is added to the loss: l1.sign(w) + 2.l2.w to its gradient */
     int32_t decays;              /* decoupled weight decay applies (weights, not biases) */
     int32_t frozen;              /* never updated */
 } fnn_segment;
@@ -119,10 +119,18 @@ typedef struct {
 
 #define FNN_MAX_STATES 3
 typedef struct {
-    int32_t kind;      /* index into fnn_optimizer_name() */
-    double hyper[8];   /* in the order of fnn_optimizer_hyper_name(); the learning rate is given per step */
-    void *state;       /* (fnn_optimizer_states(kind), n_params), zeros at the start */
-    int64_t step;      /* updates made so far; raised by each update */
+    int32_t kind;        /* index into fnn_optimizer_name() */
+    double hyper[8];     /* in the order of fnn_optimizer_hyper_name(); the learning rate is given per step */
+    double weight_decay; /* w -= learning rate . weight_decay . w before each update, in segments that decay */
+    void *state;         /* (fnn_optimizer_states(kind), n_params), zeros at the start */
+    /* The average of the parameters over updates, [n_params], or NULL: with s_n = average_decay s_(n-1) +
+     * (1 - average_decay) p_n it is s_n / (1 - average_decay^n), which starts at the first p. */
+    void *average;
+    double average_decay;
+    /* Raised by each update, never by one that was dropped: */
+    int64_t step;     /* updates made so far */
+    int64_t averaged; /* updates since the average was begun (0: begin it) */
+    double product;   /* NAdam: of its momenta so far; means nothing at step 0 */
 } fnn_optimizer;
 
 /* ---- training ------------------------------------------------------------------------------------------------ */
@@ -155,6 +163,14 @@ typedef struct {
     const double *learning_rates;  /* one for all (n_learning_rates 1) or one for each of the n_steps */
     ptrdiff_t n_learning_rates;
 
+    /* Clipping of the mean gradient, penalties included: its norm over all segments that are not frozen, or each
+     * element to [-clip_value, clip_value]. 0: none. */
+    double clip_norm, clip_value;
+    /* NULL, or [n_segments][3]: of the last step that first_step and n_steps ask for, the sums of squares of the mean
+     * gradient (with penalties, not clipped), of the update (new - old), and of the old parameters. Zeros if that step
+     * was not made. */
+    double *segment_sums;
+
     int32_t threads;       /* exactly this many take part, if the system has them to give; results never depend on it */
     int (*poll)(void *context); /* called by the calling thread at least every poll_seconds; nonzero: stop. May be NULL */
     void *poll_context;
@@ -165,7 +181,9 @@ typedef struct {
     int32_t status;         /* fnn_status */
     int32_t threads;        /* how many took part */
     ptrdiff_t steps;        /* completed */
-    double loss_sum;        /* sum over rows of weight . loss, of the completed steps (and of the diverged one) */
+    /* Sum over rows of weight . loss, of the completed steps (and of the diverged one); and weight_sum times the penalty
+     * of the parameters before each step, in networks with penalties. */
+    double loss_sum;
     double weight_sum;
 } fnn_training_result;
 
@@ -197,6 +215,12 @@ void fnn_backward(const fnn_network *network, const void *params, const fnn_draw
 /* One update of params from grads: gradient = grads . scale. Returns FNN_FINISHED or FNN_BAD_UPDATE. */
 int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale, void *params,
                const void *grads);
+
+/* sum of l1.|w| + l2.w^2 over all segments: what is added to the mean loss of the rows. */
+double fnn_penalty(const fnn_network *network, const void *params);
+
+/* The norm of grads over all segments that are not frozen. */
+double fnn_gradient_norm(const fnn_network *network, const void *grads);
 
 /* ---- prediction ---------------------------------------------------------------------------------------------- */
 

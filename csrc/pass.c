@@ -121,8 +121,7 @@ void FNN_TYPED(backward)(const fnn_network *network, const void *params, const f
 
 typedef struct {
     const fnn_network *network;
-    fnn_optimizer *optimizer;
-    double learning_rate, scale;
+    update_step step;
     real *params;
     const real *grads;
     int bad;
@@ -132,15 +131,15 @@ static void update_all(void *context, fnn_team *team, int thread, int threads) {
     update_call *call = context;
     (void)team, (void)thread, (void)threads;
     for (int32_t i = 0; i < call->network->n_segments; i++)
-        call->bad |= FNN_TYPED(update_segment)(call->network, FNN_TYPED(fnn_kernels_in_use)(), call->optimizer,
-                                               call->optimizer->step + 1, call->learning_rate, call->scale, i, 0,
+        call->bad |= FNN_TYPED(update_segment)(call->network, FNN_TYPED(fnn_kernels_in_use)(), &call->step, i, 0,
                                                call->network->segments[i].rows, call->params, call->grads);
 }
 
 int FNN_TYPED(update)(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale,
                       void *params, const void *grads) {
-    update_call call = {network, optimizer, learning_rate, scale, params, grads, 0};
+    update_call call = {network, {FNN_TYPED(optimizer_after_update)(optimizer), learning_rate, scale, 1, 0}, params,
+                        grads, 0};
     fnn_team_run(1, update_all, &call);
-    optimizer->step++;
+    *optimizer = call.step.optimizer;
     return call.bad ? FNN_BAD_UPDATE : FNN_FINISHED;
 }

@@ -238,12 +238,17 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
         plan->part_loss = take(&at, parts, sizeof(double));
         plan->part_weight = take(&at, parts, sizeof(double));
     }
+    if (use == FNN_USE_TRAIN) {
+        size_t blocks = 0;
+        for (int32_t i = 0; i < network->n_segments; i++) blocks += (size_t)fnn_blocks(&network->segments[i]);
+        plan->block_sums = take(&at, blocks, FNN_BLOCK_SUMS * sizeof(double));
+    }
     return at.overflow ? 0 : at.used + ALIGNMENT;
 }
 
 /* Element counts are cut at whole vectors and tiles of rows, so that no vector is shared by two threads. */
 static ptrdiff_t cut(const fnn_segment *segment, double begin, double cost) {
-    const ptrdiff_t step = 32;
+    const ptrdiff_t step = FNN_BLOCK_ROWS;
     if (cost <= begin) return 0;
     const double row = (cost - begin) / (double)segment->columns;
     if (row >= (double)segment->rows) return segment->rows;

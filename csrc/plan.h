@@ -14,6 +14,15 @@
 
 /* Rows a thread carries from the first layer to the last when a network is walked depth-first. */
 #define FNN_TILE_ROWS 64
+/* Rows of a segment that one thread owns together; sums over parameters are made from sums over such blocks, in order:
+ * so they do not depend on threads. */
+#define FNN_BLOCK_ROWS 32
+static inline ptrdiff_t fnn_blocks(const fnn_segment *segment) {
+    return segment->rows / FNN_BLOCK_ROWS + (segment->rows % FNN_BLOCK_ROWS != 0);
+}
+
+/* What is summed over a block: squares of gradient, update and weight, and the penalty. */
+enum { FNN_SUM_GRADIENT, FNN_SUM_UPDATE, FNN_SUM_WEIGHT, FNN_SUM_PENALTY, FNN_BLOCK_SUMS };
 
 /* What a norm of columns keeps of a batch: mean, variance, 1 / sqrt(variance + epsilon), sum of dy, sum of dy h. */
 enum { FNN_MEAN, FNN_VARIANCE, FNN_SCALE, FNN_PLAIN, FNN_ALONG, FNN_COLUMN_ROWS };
@@ -52,6 +61,7 @@ typedef struct {
     double *row_loss, *row_weight; /* per row of a set, per set */
     int32_t *row_label;
     double *part_loss, *part_weight; /* sums per slot (train) or per block of rows (predict) */
+    double *block_sums; /* (blocks of all segments, FNN_BLOCK_SUMS) */
 } FNN_TYPED(plan);
 
 /* Lays the plan out in memory (NULL: only counts) and returns the bytes, 0 when they do not fit a size_t. */

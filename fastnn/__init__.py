@@ -37,7 +37,7 @@ from .metrics import metrics
 from .model import Sequential
 from .monitoring import EarlyStopping, ReduceOnPlateau
 from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
-from .optimizers import SGD, Adam, Optimizer, optimizers
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSprop, optimizers
 from .recording import Checkpoint, CSVLogger, JSONLogger
 from .regularization import Dropout, GaussianNoise
 from .runtime import get_num_threads, set_num_threads, show_config
@@ -53,7 +53,9 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "BatchNorm",
     "CSVLogger",
     "Callback",
@@ -79,8 +81,10 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "Lion",
     "LossFunction",
     "MetricFunction",
+    "NAdam",
     "Normalization",
     "OneCycleSchedule",
     "Optimizer",
@@ -89,6 +93,7 @@ __all__ = [
     "Predictor",
     "Quantile",
     "RMSNorm",
+    "RMSprop",
     "Recall",
     "ReduceOnPlateau",
     "Residual",

@@ -63,8 +63,12 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_optimizer:
         int32_t kind
         double hyper[8]
+        double weight_decay
         void *state
-        int64_t step
+        void *average
+        double average_decay
+        int64_t step, averaged
+        double product
 
     ctypedef struct fnn_training:
         const fnn_network *network
@@ -84,6 +88,8 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t batch, first_step, n_steps
         const double *learning_rates
         ptrdiff_t n_learning_rates
+        double clip_norm, clip_value
+        double *segment_sums
         int32_t threads
         int (*poll)(void *) noexcept
         void *poll_context
@@ -126,6 +132,8 @@ cdef extern from "fastnn.h" nogil:
                       const void *doutputs, void *workspace, void *grads, int accumulate, void *dx, int threads)
     int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale,
                    void *params, const void *grads)
+    double fnn_penalty(const fnn_network *network, const void *params)
+    double fnn_gradient_norm(const fnn_network *network, const void *grads)
     void fnn_predict(const fnn_prediction *prediction, fnn_prediction_result *result)
     size_t fnn_predictor_size(const fnn_network *network)
     fnn_predictor *fnn_predictor_build(const fnn_network *network, const void *params, void *memory)

@@ -86,7 +86,10 @@ class Evaluation:
         if self._python is not None:
             assert self._outputs is not None
             loss_sum, weight_sum = loss_sums(self._python, self._y.y, self._outputs, self._weights)
-        found = {f"{prefix}loss": loss_sum / weight_sum}
+        loss = loss_sum / weight_sum
+        if self._parameters.graph.penalized:
+            loss += _core.penalty(self._parameters.network, params)
+        found = {f"{prefix}loss": loss}
         for metric in self._metrics:
             assert self._outputs is not None
             value = metric.measure(self._y.y, self._outputs, self._weights, self._objective)

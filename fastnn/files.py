@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from .arguments import whole_number
+from ._memory import allocate
+from .arguments import number, whole_number
 from .graph import build
 from .layers import layer_from_config
 from .losses import loss_from_config
@@ -66,9 +67,12 @@ def _unsigned(net: Sequential, parameters: Parameters) -> bytes:
         tensors["state"] = parameters.state
     state, optimizer = net._state, net.optimizer
     if state is not None and optimizer is not None:
-        config["optimizer"] = {"kind": optimizer.name, "step": state.step, **optimizer.config()}
+        counts = {"step": state.step, "averaged": state.averaged, "product": state.product}
+        config["optimizer"] = {"kind": optimizer.name, **counts, **optimizer.config()}
         states = state.array.reshape(len(optimizer.state_names), -1)
         tensors |= {f"optimizer.{name}": states[i] for i, name in enumerate(optimizer.state_names)}
+        if state.averaged:
+            tensors["average"] = state.average
     tensors[DIGEST] = np.zeros(DIGEST_BYTES, np.uint8)
     content: bytes = safetensors.numpy.save(tensors, {KEY: json.dumps(config)})
     return content
@@ -127,12 +131,19 @@ def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
     if "optimizer" in config:
         arguments = dict(config["optimizer"])
         kind, step = arguments.pop("kind"), whole_number(arguments.pop("step"), "step", least=0)
+        averaged = whole_number(arguments.pop("averaged", 0), "averaged", least=0)
+        product = number(arguments.pop("product", 0.0), "product")
         net._optimizer = optimizer = optimizers[kind](**arguments)
         state = net._state_for(optimizer, parameters)
         for name, vector in zip(optimizer.state_names, state.array.reshape(-1, graph.n_params), strict=True):
             _check(tensors, f"optimizer.{name}", vector.shape, net.dtype)
             vector[...] = tensors[f"optimizer.{name}"]
-        state.step = step
+        if averaged:
+            _check(tensors, "average", (graph.n_params,), net.dtype)
+            average = allocate(graph.n_params, net.dtype)
+            average[...] = tensors["average"]
+            state.keep_average(average)
+        state.go_on_from(step, averaged, product)
         net._state = state
     return net
 

@@ -40,6 +40,8 @@ class Segment:
     learning_rate_factor: float
     decays: bool
     frozen: bool
+    l1: float = 0.0
+    l2: float = 0.0
 
     @property
     def size(self) -> int:
@@ -116,17 +118,33 @@ class Graph:
         return sum(segment.size for segment in self.segments)
 
     @property
+    def penalized(self) -> bool:
+        """Whether the loss has more terms than that of the data."""
+        return any(segment.l1 or segment.l2 for segment in self.segments)
+
+    @property
     def n_state(self) -> int:
         return sum(tensor.size for tensor in self.state)
 
     def tensor(
-        self, layer: Layer, name: str, rows: int, columns: int, initializer: Initializer, *, decays: bool
+        self,
+        layer: Layer,
+        name: str,
+        rows: int,
+        columns: int,
+        initializer: Initializer,
+        *,
+        decays: bool,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> int:
         """Reserve a tensor at the end of the parameters; its number."""
         factor, frozen = layer.learning_rate_factor, not layer.trainable
         for outer in self._around:
             factor, frozen = factor * outer.learning_rate_factor, frozen or not outer.trainable
-        self.segments.append(Segment(layer, name, self.n_params, rows, columns, initializer, factor, decays, frozen))
+        self.segments.append(
+            Segment(layer, name, self.n_params, rows, columns, initializer, factor, decays, frozen, l1, l2)
+        )
         return len(self.segments) - 1
 
     def keep(self, layer: Layer | None, name: str, size: int, start: float) -> int:
@@ -203,7 +221,7 @@ class Graph:
     def compile(self, dtype: np.dtype) -> _core.Network:
         """The checked copy that C runs."""
         segments = [
-            (s.offset, s.rows, s.columns, s.learning_rate_factor, 0.0, 0.0, int(s.decays), int(s.frozen))
+            (s.offset, s.rows, s.columns, s.learning_rate_factor, s.l1, s.l2, int(s.decays), int(s.frozen))
             for s in self.segments
         ]
         operations = [tuple(operation) for operation in self.operations]

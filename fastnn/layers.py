@@ -28,6 +28,8 @@ DEFAULTS: dict[str, Any] = {  # of all layers: not worth showing
     "use_bias": True,
     "initializer": "auto",
     "bias_initializer": "zeros",
+    "l1": 0.0,
+    "l2": 0.0,
     "name": None,
     "trainable": True,
     "learning_rate_factor": 1.0,
@@ -72,10 +74,7 @@ class Layer:
 
     @learning_rate_factor.setter
     def learning_rate_factor(self, value: float) -> None:
-        factor = number(value, "learning_rate_factor")
-        if not (math.isfinite(factor) and factor >= 0):
-            raise ValueError(f"learning_rate_factor must be finite and not negative, not {value!r}")
-        self._learning_rate_factor = factor
+        self._learning_rate_factor = not_negative(value, "learning_rate_factor")
         self._tell_owner()
 
     @property
@@ -154,6 +153,8 @@ class Dense(Layer):
         for selu, else "glorot_uniform".
     bias_initializer : str or row of ``fastnn.initializers``, default "zeros"
         Where the biases start, such as "constant(0.1)"; they count as a matrix of one row.
+    l1, l2 : float, default 0
+        Penalties on the weight, not on the bias: l1 sum |w| + l2 sum w^2 is part of the loss.
     trainable : bool, default True
         False freezes the layer.
     learning_rate_factor : float, default 1
@@ -183,6 +184,8 @@ class Dense(Layer):
         use_bias: bool = True,
         initializer: str | Initializer = "auto",
         bias_initializer: str | Initializer = "zeros",
+        l1: float = 0.0,
+        l2: float = 0.0,
         trainable: bool = True,
         learning_rate_factor: float = 1.0,
         name: str | None = None,
@@ -193,10 +196,12 @@ class Dense(Layer):
         self.initializer = "auto" if initializer == "auto" else known_initializer(initializer, "initializer")
         self.bias_initializer = known_initializer(bias_initializer, "bias_initializer")
         super().__init__(name, trainable, learning_rate_factor)
+        self.l1 = l1
+        self.l2 = l2
 
     def add_to(self, graph: Graph) -> None:
         start = spelled_initializer(self.activation.initializer if self.initializer == "auto" else self.initializer)
-        weight = graph.tensor(self, "weight", graph.width, self.units, start, decays=True)
+        weight = graph.tensor(self, "weight", graph.width, self.units, start, decays=True, l1=self.l1, l2=self.l2)
         bias = -1
         if self.use_bias:
             bias = graph.tensor(self, "bias", 1, self.units, spelled_initializer(self.bias_initializer), decays=False)
@@ -210,8 +215,30 @@ class Dense(Layer):
             "use_bias": self.use_bias,
             "initializer": self.initializer,
             "bias_initializer": self.bias_initializer,
+            "l1": self.l1,
+            "l2": self.l2,
             **super().config(),
         }
+
+    @property
+    def l1(self) -> float:
+        """The penalty l1 sum |w|; may be changed between calls of ``fit``."""
+        return self._l1
+
+    @l1.setter
+    def l1(self, value: float) -> None:
+        self._l1 = not_negative(value, "l1")
+        self._tell_owner()
+
+    @property
+    def l2(self) -> float:
+        """The penalty l2 sum w^2; may be changed between calls of ``fit``."""
+        return self._l2
+
+    @l2.setter
+    def l2(self, value: float) -> None:
+        self._l2 = not_negative(value, "l2")
+        self._tell_owner()
 
     @property
     def weight(self) -> NDArray[Any]:
@@ -343,6 +370,14 @@ def layer_from_config(kind: str, config: dict[str, Any]) -> Layer:
     if kind not in LAYERS:
         raise unknown_name("layer", kind, LAYERS)
     return LAYERS[kind].from_config(config)
+
+
+def not_negative(value: object, argument: str) -> float:
+    """A finite number of at least 0."""
+    checked = number(value, argument)
+    if not (math.isfinite(checked) and checked >= 0):
+        raise ValueError(f"{argument} must be finite and not negative, not {value!r}")
+    return checked
 
 
 def known_initializer(initializer: object, argument: str) -> str:

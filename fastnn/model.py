@@ -21,10 +21,11 @@ from numpy.typing import DTypeLike, NDArray
 from . import _core, evaluation, files, inputs, passes, predictor, stepping
 from ._memory import allocate
 from .arguments import number, true_or_false, whole_number
+from .clipping import clip_gradients
 from .errors import DivergenceError
 from .graph import Graph, build
 from .history import History
-from .layers import Dense, Layer, all_parts
+from .layers import Dense, Layer, all_parts, layer_from_config
 from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
@@ -87,6 +88,8 @@ class Sequential:
     layers : tuple of Layer
     params, grads : ndarray (n_params,), the network's dtype
         Every parameter, and its gradient after ``backward``, as one flat view: writing changes the network.
+    averaged_params : ndarray (n_params,), the network's dtype
+        Their average over updates, with an optimizer such as ``Adam(average=0.999)``.
     history : History
         Of the last ``fit``.
     optimizer : Optimizer or None
@@ -163,6 +166,9 @@ class Sequential:
         threads: int | None = None,
         verbose: int = 1,
         schedule: Any = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
     ) -> History:
         """Train on rows of X with targets y.
 
@@ -210,6 +216,15 @@ class Sequential:
             Multiplies the optimizer's learning rate in each step: f(step) or f(step, steps) -> factor, where step
             counts from 0 in this call, and steps are all of this call. "learning_rate" in the history is that of the
             epoch's last step.
+        clip_norm : float, optional
+            A gradient whose norm is larger is shortened to it before an update: the gradient of the mean loss with its
+            penalties, over all layers that are not frozen.
+        clip_value : float, optional
+            Each element of that gradient is kept within -clip_value..clip_value. Not both.
+        accumulate : int, default 1
+            Batches whose gradients are summed before an update. As all of a batch is never in memory at once, this is
+            the same, bit for bit, as a `batch_size` so many times larger; in loops of your own,
+            ``backward(accumulate=True)`` sums.
 
         Returns
         -------
@@ -235,7 +250,7 @@ class Sequential:
         """
         asked = FitArguments(
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
-            callbacks, sample_weight, class_weight, threads, verbose, schedule,
+            callbacks, sample_weight, class_weight, threads, verbose, schedule, clip_norm, clip_value, accumulate,
         )  # fmt: skip
         return Fit(self, asked).run()
 
@@ -249,12 +264,14 @@ class Sequential:
         *,
         sample_weight: Any = None,
         threads: int | None = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> float:
         """One update from one batch, in one native call.
 
         Parameters
         ----------
-        X, y, loss, sample_weight, threads
+        X, y, loss, sample_weight, threads, clip_norm, clip_value
             As in :meth:`fit`; all rows of X are the batch.
         optimizer : str or Optimizer, optional
             Default: the one used last, else "adam".
@@ -262,7 +279,7 @@ class Sequential:
         Returns
         -------
         float
-            The loss of the batch, before the update.
+            The loss of the batch with its penalties, before the update.
 
         Raises
         ------
@@ -279,7 +296,7 @@ class Sequential:
         True
         """
         self._pass = None
-        return stepping.train_step(self, X, y, loss, optimizer, sample_weight, threads)
+        return stepping.train_step(self, X, y, loss, optimizer, sample_weight, threads, clip_norm, clip_value)
 
     def forward(self, X: Any, training: bool = False, threads: int | None = None) -> NDArray[Any]:
         """The outputs of a batch; with ``training=True``, what :meth:`backward` needs is kept.
@@ -336,6 +353,34 @@ class Sequential:
         return passes.backward(self, doutput, accumulate, input_gradient)
 
     @one_at_a_time
+    def clip_gradients(self, norm: float | None = None, value: float | None = None) -> float:
+        """Shorten ``grads`` between ``backward`` and ``optimizer.step``.
+
+        Parameters
+        ----------
+        norm : float, optional
+            A longer gradient is multiplied by norm / (its norm). If it is infinite or NaN, all of it becomes NaN, and
+            the step says so.
+        value : float, optional
+            Each element is kept within -value..value. Not both.
+
+        Returns
+        -------
+        float
+            The norm before, over all layers that are not frozen. Penalties (l1, l2) come with the step, and are not in
+            ``grads``.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(1)], inputs=3, seed=0)
+        >>> net.grads[...] = 1.0
+        >>> net.clip_gradients(norm=1.0), net.grads.tolist()
+        (2.0, [0.5, 0.5, 0.5, 0.5])
+        """
+        return clip_gradients(self._built(), norm, value)
+
+    @one_at_a_time
     def soft_update(self, net: Sequential, tau: float) -> None:
         """Move the parameters towards another network's: params = (1 - tau) params + tau net.params.
 
@@ -360,13 +405,45 @@ class Sequential:
         if not isinstance(net, Sequential):
             raise TypeError(f"net must be a Sequential, not {type(net).__name__}")
         own, other = self._built(), net._built()
-        sizes = [[tensor.size for tensor in (*of.graph.segments, *of.graph.state)] for of in (own, other)]
-        if sizes[0] != sizes[1] or own.dtype != other.dtype:
+        if own.sizes != other.sizes or own.dtype != other.dtype:
             raise ValueError("soft_update needs two networks with the same layers and dtype")
         moved = allocate(own.numbers.shape, own.dtype)
         other.shared.read(lambda params: np.multiply(params, share, out=moved))
         self._pass = None
         own.shared.write(_move, own.numbers, 1 - share, moved)
+
+    def averaged(self) -> Sequential:
+        """A copy of the network with the average of its weights (:attr:`averaged_params`), which often predicts better.
+
+        Returns
+        -------
+        Sequential
+            Without an optimizer; this network stays as it is.
+
+        Raises
+        ------
+        RuntimeError
+            If no optimizer with ``average`` has trained the network, or another thread is training it.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> X = np.linspace(-1, 1, 64)[:, None]
+        >>> net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(1)], seed=0)
+        >>> history = net.fit(X, X**2, optimizer=fn.Adam(0.01, average=0.99), epochs=20, verbose=0)
+        >>> net.averaged().evaluate(X, X**2)["loss"] < 0.2
+        True
+        """
+        average = self._built().shared.at_rest(self.averaged_params.copy)
+        layers = [layer_from_config(type(layer).__name__, layer.config()) for layer in self.layers]
+        copy = Sequential(
+            layers, inputs=self.inputs, seed=self.seed, dtype=self.dtype, scale_targets=self.scale_targets
+        )
+        copy.params[...] = average
+        copy._built().state[...] = self._built().state
+        copy._targets_learned = self._targets_learned
+        copy._loss = self._loss
+        return copy
 
     # ---- use --------------------------------------------------------------------------------------------------------
 
@@ -504,6 +581,18 @@ class Sequential:
         return self._built().grads
 
     @property
+    def averaged_params(self) -> NDArray[Any]:
+        """The average of the parameters that an optimizer with ``average`` keeps, as one flat view, to be read."""
+        state = self._state
+        if state is None or state.average is None or not state.averaged:
+            raise RuntimeError(
+                "there is no average of the weights: train with an optimizer such as Adam(average=0.999)"
+            )
+        view = state.average.view()
+        view.flags.writeable = False
+        return view
+
+    @property
     def n_params(self) -> int:
         """How many numbers the network learns."""
         return self._built().graph.n_params
@@ -559,10 +648,12 @@ class Sequential:
 
     def _state_for(self, optimizer: Optimizer, parameters: Parameters) -> _core.OptimizerState:
         """The state to go on from; a new one, not yet the network's own, for another class of optimizer."""
-        if self._state is not None and self._state.name == optimizer.name:
-            return self._state
-        size = _core.optimizer_states(optimizer.name) * parameters.params.size
-        return _core.OptimizerState(parameters.network, optimizer.name, allocate(size, self.dtype, zero=True))
+        state = self._state
+        if state is None or state.name != optimizer.name:
+            size = _core.optimizer_states(optimizer.name) * parameters.params.size
+            state = _core.OptimizerState(parameters.network, optimizer.name, allocate(size, self.dtype, zero=True))
+        optimizer.make_room(state)
+        return state
 
     def _adopt_parameters(self, parameters: Parameters) -> None:
         if self._parameters is not parameters:
@@ -598,7 +689,7 @@ class Sequential:
         """Optimizer.step: one update from ``grads``."""
         parameters = self._built()
         state = self._state_for(optimizer, parameters)
-        state.set_hyper(optimizer.hyper)
+        optimizer.prepare(state)
         self._state, self._optimizer, self._pass = state, optimizer, None
         rate, params, grads = optimizer.learning_rate, parameters.params, parameters.grads
         status = parameters.shared.write(_core.update, parameters.network, state, rate, 1.0, params, grads)

@@ -3,11 +3,13 @@
 
 An object holds hyper-parameters only; what an optimizer remembers (momentum, step) belongs to the network it trains.
 The code that runs is in ``csrc/kernels/optimizers.h``. To add one: a row there, and here a class whose attributes are
-named like the hyper-parameters there, with its formula in ``update`` and a docstring that has a running example.
+named like the hyper-parameters there, with its formula in ``update`` and a docstring that has a running example. Weight
+decay and the average of the weights are the same for all: :class:`Optimizer`.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._memory import allocate
 from .arguments import number, true_or_false
 from .registry import Registry
 
@@ -34,6 +37,16 @@ class Optimizer:
     formula : str
         The update of a weight w with gradient g at step t = 1, 2, ...
     learning_rate : float
+    weight_decay : float, default 0 (AdamW: 0.01)
+        Decoupled from the gradient: w -= learning_rate weight_decay w before each update. Weights decay, biases do not.
+    average : float in [0, 1), default 0
+        Keeps an exponential moving average of the weights too, ``net.averaged_params``: after update n it is s / (1 -
+        average^n) with s = average s + (1 - average) w, which is the plain mean at first and remembers about 1 / (1 -
+        average) updates later. 0.999 is usual. It costs nothing when 0.
+
+    References
+    ----------
+    Loshchilov & Hutter, Decoupled weight decay regularization, 2019. Kingma & Ba, Adam, 2015, section 7.2: the average.
     """
 
     name: ClassVar[str]
@@ -41,13 +54,26 @@ class Optimizer:
     state_names: ClassVar[tuple[str, ...]]
     # Hyper-parameter -> (lowest, highest, whether highest itself is allowed).
     _ranges: ClassVar[dict[str, tuple[float, float, bool]]] = {}
+    _shared_ranges: ClassVar[dict[str, tuple[float, float, bool]]] = {
+        "learning_rate": (0.0, math.inf, False),
+        "weight_decay": (0.0, math.inf, False),
+        "average": (0.0, 1.0, False),
+    }
 
     learning_rate: float
+    weight_decay: float
+    average: float
     changes: int = 0  # counts assignments, so that a cached copy in C knows when it is old
 
+    def __init__(self, learning_rate: float = 0.01, weight_decay: float = 0.0, average: float = 0.0) -> None:
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.average = average
+
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "learning_rate" or name in self._ranges:
-            low, high, closed = self._ranges.get(name, (0.0, math.inf, False))
+        bounds = self._ranges.get(name) or self._shared_ranges.get(name)
+        if bounds is not None:
+            low, high, closed = bounds
             value = number(value, name)
             if not (low <= value and (value < high or (closed and value == high))):
                 end = "finite" if high == math.inf else f"{'at most' if closed else 'below'} {high:g}"
@@ -60,9 +86,19 @@ class Optimizer:
         """The hyper-parameters beside the learning rate, in the order of the C library."""
         return tuple(float(getattr(self, name)) for name in _core.optimizer_hyper_names(self.name))
 
+    def make_room(self, state: _core.OptimizerState) -> None:
+        """Memory for what this optimizer asks for and the state has not yet."""
+        if self.average and state.average is None:
+            state.keep_average(allocate(state.array.size // len(self.state_names), state.array.dtype, zero=True))
+
+    def prepare(self, state: _core.OptimizerState) -> None:
+        """Hand C the hyper-parameters as they are now."""
+        self.make_room(state)
+        state.set_hyper(self.hyper, self.weight_decay, self.average)
+
     def config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer."""
-        names = ("learning_rate", *_core.optimizer_hyper_names(self.name))
+        names = ("learning_rate", *_core.optimizer_hyper_names(self.name), "weight_decay", "average")
         return {name: getattr(self, name) for name in names}
 
     def step(self, net: Sequential) -> None:
@@ -85,7 +121,10 @@ class Optimizer:
         apply(self)
 
     def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
-        """The formula in float64: new weights and new state vectors from step t = 1 on. For tests and for reading."""
+        """The formula in float64: new weights and new state vectors from step t = 1 on. For tests and for reading.
+
+        Without weight decay, which is w - learning_rate weight_decay w before it.
+        """
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -94,7 +133,13 @@ class Optimizer:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.config().items())})"
+        default = inspect.signature(type(self)).parameters
+        shown = (
+            f"{name}={value!r}"
+            for name, value in self.config().items()
+            if name not in ("weight_decay", "average") or value != default[name].default
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class SGD(Optimizer):
@@ -107,6 +152,8 @@ class SGD(Optimizer):
     learning_rate : float, default 0.01
     momentum : float in [0, 1), default 0
     nesterov : bool, default False
+    weight_decay, average : float, default 0
+        See :class:`Optimizer`.
 
     References
     ----------
@@ -124,14 +171,124 @@ class SGD(Optimizer):
     state_names = ("momentum",)
     _ranges: ClassVar = {"momentum": (0.0, 1.0, False)}
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
-        self.learning_rate = learning_rate
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        *,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, average)
         self.momentum = momentum
         self.nesterov = true_or_false(nesterov, "nesterov")
 
     def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
         m = self.momentum * states[0] + g
         return w - self.learning_rate * (g + self.momentum * m if self.nesterov else m), [m]
+
+
+class RMSprop(Optimizer):
+    """Each weight's step is divided by the root of the mean square that its gradients had lately.
+
+    v = decay v + (1 - decay) g^2; m = momentum m + g / (sqrt(v) + epsilon); w -= learning_rate m.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.01
+    decay : float in [0, 1), default 0.99
+        How long the mean of g^2 remembers; PyTorch's alpha.
+    epsilon : float, default 1e-8
+        Keeps the step finite where gradients are zero.
+    momentum : float in [0, 1), default 0
+    weight_decay, average : float, default 0
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    Tieleman & Hinton, Neural networks for machine learning, lecture 6.5, 2012, in the form used by PyTorch.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.RMSprop(1e-3)
+    RMSprop(learning_rate=0.001, decay=0.99, epsilon=1e-08, momentum=0.0)
+    """
+
+    name = "rmsprop"
+    formula = "v = decay v + (1 - decay) g^2; m = momentum m + g / (sqrt(v) + epsilon); w -= learning_rate m"
+    state_names = ("mean_square", "momentum")
+    _ranges: ClassVar = {"decay": (0.0, 1.0, False), "epsilon": (0.0, math.inf, False), "momentum": (0.0, 1.0, False)}
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        decay: float = 0.99,
+        epsilon: float = 1e-8,
+        momentum: float = 0.0,
+        *,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, average)
+        self.decay = decay
+        self.epsilon = epsilon
+        self.momentum = momentum
+
+    def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
+        v = self.decay * states[0] + (1 - self.decay) * g**2
+        m = self.momentum * states[1] + g / (np.sqrt(v) + self.epsilon)
+        return w - self.learning_rate * m, [v, m]
+
+
+class Adagrad(Optimizer):
+    """Each weight's step is divided by the root of the sum of squares of all its gradients: rare ones count more.
+
+    s = s + g^2; w -= learning_rate g / (sqrt(initial_accumulator + s) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.01
+    epsilon : float, default 1e-10
+        Keeps the step finite where gradients are zero.
+    initial_accumulator : float, default 0
+        Damps the first steps.
+    weight_decay, average : float, default 0
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    Duchi, Hazan & Singer, Adaptive subgradient methods for online learning and stochastic optimization, 2011.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.Adagrad(0.1)
+    Adagrad(learning_rate=0.1, epsilon=1e-10, initial_accumulator=0.0)
+    """
+
+    name = "adagrad"
+    formula = "s = s + g^2; w -= learning_rate g / (sqrt(initial_accumulator + s) + epsilon)"
+    state_names = ("sum_of_squares",)
+    _ranges: ClassVar = {"epsilon": (0.0, math.inf, False), "initial_accumulator": (0.0, math.inf, False)}
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        epsilon: float = 1e-10,
+        initial_accumulator: float = 0.0,
+        *,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, average)
+        self.epsilon = epsilon
+        self.initial_accumulator = initial_accumulator
+
+    def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
+        s = states[0] + g**2
+        return w - self.learning_rate * g / (np.sqrt(self.initial_accumulator + s) + self.epsilon), [s]
 
 
 class Adam(Optimizer):
@@ -147,6 +304,8 @@ class Adam(Optimizer):
         How long the means of g and of g^2 remember.
     epsilon : float, default 1e-8
         Keeps the step finite where gradients are zero.
+    weight_decay, average : float, default 0
+        See :class:`Optimizer`.
 
     References
     ----------
@@ -168,9 +327,16 @@ class Adam(Optimizer):
     _ranges: ClassVar = {"beta1": (0.0, 1.0, False), "beta2": (0.0, 1.0, False), "epsilon": (0.0, math.inf, False)}
 
     def __init__(
-        self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
     ) -> None:
-        self.learning_rate = learning_rate
+        super().__init__(learning_rate, weight_decay, average)
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon
@@ -182,8 +348,149 @@ class Adam(Optimizer):
         return w - self.learning_rate * m / (1 - self.beta1**t) / root, [m, v]
 
 
+class AdamW(Adam):
+    """Adam with weight decay: what Adam is called when weights decay by default.
+
+    w -= learning_rate weight_decay w, then as :class:`Adam`. Biases do not decay.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+    beta1, beta2 : float in [0, 1), default 0.9, 0.999
+    epsilon : float, default 1e-8
+    weight_decay : float, default 0.01
+    average : float, default 0
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    Loshchilov & Hutter, Decoupled weight decay regularization, 2019, algorithm 2, in the form used by PyTorch:
+    the learning rate multiplies the decay.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.AdamW(weight_decay=0.1)
+    AdamW(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.1)
+    """
+
+    name = "adamw"
+    formula = "w -= learning_rate weight_decay w; " + Adam.formula
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        weight_decay: float = 0.01,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, average=average)
+
+
+class NAdam(Adam):
+    """Adam with Nesterov's look ahead, and a momentum that warms up.
+
+    m and v as in :class:`Adam`; mu_t = beta1 (1 - 0.96^(0.004 t) / 2); P_t = mu_1 mu_2 ... mu_t;
+    w -= learning_rate (mu_(t+1) m / (1 - P_(t+1)) + (1 - mu_t) g / (1 - P_t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.002
+    beta1, beta2 : float in [0, 1), default 0.9, 0.999
+    epsilon : float, default 1e-8
+    weight_decay, average : float, default 0
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    Dozat, Incorporating Nesterov momentum into Adam, 2016; 0.96 and 0.004 are its numbers, PyTorch's and Keras's.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.NAdam()
+    NAdam(learning_rate=0.002, beta1=0.9, beta2=0.999, epsilon=1e-08)
+    """
+
+    name = "nadam"
+    formula = (
+        "m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; mu_t = beta1 (1 - 0.96^(0.004 t) / 2); "
+        "P_t = mu_1 ... mu_t; w -= learning_rate (mu_(t+1) m / (1 - P_(t+1)) + (1 - mu_t) g / (1 - P_t)) "
+        "/ (sqrt(v / (1 - beta2^t)) + epsilon)"
+    )
+
+    def __init__(
+        self,
+        learning_rate: float = 0.002,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=weight_decay, average=average)
+
+    def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
+        m = self.beta1 * states[0] + (1 - self.beta1) * g
+        v = self.beta2 * states[1] + (1 - self.beta2) * g**2
+        mu = self.beta1 * (1 - 0.5 * 0.96 ** (0.004 * np.arange(1, t + 2)))  # mu[-2] is mu_t
+        ahead = mu[-1] / (1 - mu.prod()) * m + (1 - mu[-2]) / (1 - mu[:-1].prod()) * g
+        return w - self.learning_rate * ahead / (np.sqrt(v / (1 - self.beta2**t)) + self.epsilon), [m, v]
+
+
+class Lion(Optimizer):
+    """Only the sign of the momentum counts: every weight moves by the learning rate, up or down.
+
+    w -= learning_rate sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g. The authors advise a learning rate 3
+    to 10 times smaller than Adam's, and a weight decay as many times larger.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.0001
+    beta1, beta2 : float in [0, 1), default 0.9, 0.99
+    weight_decay, average : float, default 0
+        See :class:`Optimizer`.
+
+    References
+    ----------
+    Chen et al., Symbolic discovery of optimization algorithms, 2023, algorithm 2.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> fn.Lion(weight_decay=0.1)
+    Lion(learning_rate=0.0001, beta1=0.9, beta2=0.99, weight_decay=0.1)
+    """
+
+    name = "lion"
+    formula = "w -= learning_rate sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g"
+    state_names = ("momentum",)
+    _ranges: ClassVar = {"beta1": (0.0, 1.0, False), "beta2": (0.0, 1.0, False)}
+
+    def __init__(
+        self,
+        learning_rate: float = 0.0001,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        *,
+        weight_decay: float = 0.0,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, average)
+        self.beta1 = beta1
+        self.beta2 = beta2
+
+    def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
+        mixed = self.beta1 * states[0] + (1 - self.beta1) * g
+        return w - self.learning_rate * np.sign(mixed), [self.beta2 * states[0] + (1 - self.beta2) * g]
+
+
 optimizers: Registry[type[Optimizer]] = Registry("optimizer")
-for _class in (SGD, Adam):
+for _class in (SGD, RMSprop, Adagrad, Adam, AdamW, NAdam, Lion):
     optimizers.add(_class.name, _class)
     if _class.name in _core.optimizer_names() and not (
         all(hasattr(_class(), hyper) for hyper in _core.optimizer_hyper_names(_class.name))

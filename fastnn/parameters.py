@@ -61,6 +61,11 @@ class Parameters:
                 kept.layer._state[kept.name] = self.state[kept.offset : kept.offset + kept.size]
 
     @property
+    def sizes(self) -> list[int]:
+        """Of every tensor."""
+        return [s.size for s in self.graph.segments] + [kept.size for kept in self.graph.state]
+
+    @property
     def inputs(self) -> int:
         return self.graph.inputs
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
+from .clipping import clip_gradients
 from .inputs import numbers
 from .losses import Objective, PythonLoss
 from .parameters import Parameters
@@ -48,6 +49,7 @@ class PythonTraining:
         self._workspace = parameters.workspace(_core.USE_PASS, batch, threads)
         self._data: tuple[Any, ...] | None = None
         self._seed = 0
+        self._clipping = (0.0, 0.0)
         self._applied = False  # whether the batch under way has changed the network
 
     def bind(
@@ -65,6 +67,10 @@ class PythonTraining:
         assert labels is None and values is not None
         self._data = (x, values, weights, outputs, order, shuffle)
         self._seed = seed
+
+    def set_clipping(self, norm: float, value: float) -> None:
+        """As ``_core.Training.set_clipping``, of the data's gradient alone: penalties are added after it."""
+        self._clipping = norm, value
 
     def release(self) -> None:
         """Let go of the data."""
@@ -121,19 +127,26 @@ class PythonTraining:
         loss, gradient = call(self._loss, values[chosen].astype(dtype), outputs)
         weight = None if weights is None else weights[chosen]
         loss_sum, weight_sum = sums(loss, weight, rows)
-        if not math.isfinite(loss_sum):
-            return _core.DIVERGED, loss_sum, weight_sum
         if weight_sum == 0:
             parameters.draws[0] += 1
             return _core.FINISHED, 0.0, 0.0
+        if parameters.graph.penalized:
+            loss_sum += weight_sum * _core.penalty(network, numbers)
+        if not math.isfinite(loss_sum):
+            return _core.DIVERGED, loss_sum, weight_sum
         if finite:
             _check_finite(gradient, self._loss.name)
         doutputs = np.ascontiguousarray(gradient if weight is None else gradient * weight[:, np.newaxis], dtype)
         _core.backward(network, numbers, seed, draw, rows, doutputs, self._workspace, grads, False, None, self.threads)
+        scale = 1 / weight_sum
+        if any(self._clipping):
+            grads *= scale
+            scale = 1.0
+            clip_gradients(parameters, *(bound or None for bound in self._clipping))
         # Python looks for signals at calls: there is none between these three lines.
         parameters.draws[0] += 1
         self._applied = True
-        status = _core.update(network, self._state, rate, 1 / weight_sum, numbers, grads)
+        status = _core.update(network, self._state, rate, scale, numbers, grads)
         return status, loss_sum, weight_sum
 
 

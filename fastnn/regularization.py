@@ -87,4 +87,4 @@ class GaussianNoise(Layer):
         return {"stddev": self.stddev, **super().config()}
 
 
-LAYERS |= {"Dropout": Dropout, "GaussianNoise": GaussianNoise}
+LAYERS["Dropout"], LAYERS["GaussianNoise"] = Dropout, GaussianNoise

@@ -20,16 +20,22 @@ class Snapshot:
     def __init__(self, parameters: Parameters, state: _core.OptimizerState) -> None:
         self._numbers: NDArray[Any] = allocate(parameters.numbers.shape, parameters.dtype)
         self._state: NDArray[Any] = allocate(state.array.shape, parameters.dtype)
-        self._step = 0
+        average = state.average
+        self._average: NDArray[Any] | None = None if average is None else allocate(average.shape, parameters.dtype)
+        self._counts = (0, 0, 0.0)
 
     def take(self, parameters: Parameters, state: _core.OptimizerState) -> None:
         """Copy them from a network."""
         self._numbers[...] = parameters.numbers
         self._state[...] = state.array
-        self._step = state.step
+        if self._average is not None and state.average is not None:
+            self._average[...] = state.average
+        self._counts = (state.step, state.averaged, state.product)
 
     def put(self, parameters: Parameters, state: _core.OptimizerState) -> None:
         """Copy them back."""
         parameters.numbers[...] = self._numbers
         state.array[...] = self._state
-        state.step = self._step
+        if self._average is not None and state.average is not None:
+            state.average[...] = self._average
+        state.go_on_from(*self._counts)

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import _core, inputs
 from ._memory import allocate
+from .clipping import clipping
 from .errors import DivergenceError
 from .losses import resolve_loss
 from .optimizers import Optimizer, resolve_optimizer
@@ -30,9 +31,20 @@ HEAVY = 1e9
 class StepPlan:
     """What one shape of training step needs; valid as long as the network's plan is the same."""
 
-    def __init__(self, net: Sequential, rows: int, width: int, loss: Any, optimizer: Any, threads: int | None) -> None:
+    def __init__(
+        self,
+        net: Sequential,
+        rows: int,
+        width: int,
+        loss: Any,
+        optimizer: Any,
+        threads: int | None,
+        clip_norm: Any,
+        clip_value: Any,
+    ) -> None:
         graph = net._graph_for(width)
-        self.asked = (loss, optimizer, threads)
+        self.asked = (loss, optimizer, threads, clip_norm, clip_value)
+        bounds = clipping(clip_norm, clip_value)
         self.objective = resolve_loss(loss, graph.last_activation, graph.width)
         self.optimizer = self._optimizer(net, optimizer)
         self.parameters = parameters = net._parameters_for(graph)
@@ -41,6 +53,7 @@ class StepPlan:
         self.state = net._state_for(self.optimizer, parameters)
         work = parameters.training_work(rows)
         self.native = make_training(self.objective, parameters, self.state, rows, choose_threads(threads, work))
+        self.native.set_clipping(*bounds)
         targets = self.objective.targets
         # A Python function takes its time, and may run anything: readers get a snapshot meanwhile.
         self.heavy = work > HEAVY or not isinstance(self.native, _core.Training)
@@ -62,13 +75,17 @@ class StepPlan:
             return current
         return resolve_optimizer(optimizer)
 
-    def fits(self, net: Sequential, loss: Any, optimizer: Any, threads: int | None) -> bool:
+    def fits(
+        self, net: Sequential, loss: Any, optimizer: Any, threads: int | None, clip_norm: Any, clip_value: Any
+    ) -> bool:
         """Whether a step that is asked for in these words is this one, apart from its data."""
-        asked_loss, asked_optimizer, asked_threads = self.asked
+        asked_loss, asked_optimizer, asked_threads, asked_norm, asked_value = self.asked
         return (
             (optimizer is asked_optimizer or (type(optimizer) is str and optimizer == asked_optimizer))
             and (loss is asked_loss or (type(loss) is str and loss == asked_loss))
             and threads == asked_threads
+            and clip_norm == asked_norm
+            and clip_value == asked_value
             and net._state is self.state
             and net.optimizer is self.optimizer
             and self.parameters.network is self.network
@@ -77,16 +94,24 @@ class StepPlan:
     def set_hyper(self) -> None:
         """Take over what was assigned to the optimizer since."""
         if self.optimizer.changes != self._hyper_changes:
-            self.state.set_hyper(self.optimizer.hyper)
+            self.optimizer.prepare(self.state)
             self._hyper_changes = self.optimizer.changes
 
 
 def train_step(
-    net: Sequential, X: Any, y: Any, loss: Any, optimizer: Any, sample_weight: Any, threads: int | None
+    net: Sequential,
+    X: Any,
+    y: Any,
+    loss: Any,
+    optimizer: Any,
+    sample_weight: Any,
+    threads: int | None,
+    clip_norm: Any,
+    clip_value: Any,
 ) -> float:
     """See ``Sequential.train_step``; the network is the caller's alone meanwhile."""
     plan = net._step_plan
-    known = plan is not None and plan.fits(net, loss, optimizer, threads)
+    known = plan is not None and plan.fits(net, loss, optimizer, threads, clip_norm, clip_value)
     if plan is not None and known and plan.direct is not None:
         plan.set_hyper()
         rate = plan.optimizer.learning_rate
@@ -95,16 +120,15 @@ def train_step(
             if result[0] != _core.FINISHED:
                 raise _divergence(plan, result[0], rate)
             return result[1]
-    return _long_way(net, X, y, loss, optimizer, sample_weight, threads, plan if known else None)
+    words = (loss, optimizer, threads, clip_norm, clip_value)
+    return _long_way(net, X, y, sample_weight, words, plan if known else None)
 
 
-def _long_way(
-    net: Sequential, X: Any, y: Any, loss: Any, optimizer: Any, sample_weight: Any, threads: int | None, plan: Any
-) -> float:
+def _long_way(net: Sequential, X: Any, y: Any, sample_weight: Any, words: tuple[Any, ...], plan: Any) -> float:
     x = inputs.training_features(X, net.inputs)
     rows, width = x.shape
     if plan is None or plan.rows != rows:
-        plan = StepPlan(net, rows, width, loss, optimizer, threads)
+        plan = StepPlan(net, rows, width, *words)
     targets = inputs.targets(y, rows, plan.objective, plan.parameters.outputs, net.dtype)
     weights = inputs.sample_weights(sample_weight, rows, all_zero_is_fine=True)
     inputs.check_finite(x, net.dtype, "X")

@@ -41,7 +41,7 @@ def width_for(categories: int) -> int:
     The rule of thumb of fast.ai's tabular models (Howard & Gugger, Deep learning for coders, 2020, chapter 9; their
     limit is 600), between 2 and 50.
     """
-    return max(2, min(WIDEST, round(1.6 * categories**0.56)))
+    return int(max(2, min(WIDEST, round(1.6 * categories**0.56))))
 
 
 def checked_categories(value: object, argument: str) -> int:

@@ -19,6 +19,7 @@ from . import _core, inputs
 from ._memory import allocate
 from .arguments import true_or_false, whole_number
 from .callbacks import CallbackList, Preparation
+from .clipping import clipping
 from .errors import DivergenceError
 from .evaluation import Evaluation
 from .history import History
@@ -58,6 +59,9 @@ class FitArguments:
     threads: int | None
     verbose: Any
     schedule: Any
+    clip_norm: Any
+    clip_value: Any
+    accumulate: Any
 
 
 class Fit:
@@ -71,6 +75,8 @@ class Fit:
         self.callbacks = CallbackList(asked.callbacks)
         self.shuffle = true_or_false(asked.shuffle, "shuffle")
         self.schedule = resolve_schedule(asked.schedule)
+        clip_norm, clip_value = clipping(asked.clip_norm, asked.clip_value)
+        accumulate = whole_number(asked.accumulate, "accumulate")
 
         self.x = inputs.training_features(asked.X, net.inputs)
         find_categories(net, self.x)
@@ -89,7 +95,9 @@ class Fit:
         self.subset, held_out = self._choose_rows(asked)
         self.rows = rows if self.subset is None else len(self.subset)
         batch = self.rows if asked.batch_size is None else whole_number(asked.batch_size, "batch_size")
-        self.batch = min(batch, self.rows)
+        # Rows of one update. C carries a large batch through in pieces and sums its gradient: nothing else would come
+        # of smaller ones whose gradients are added up.
+        self.batch = min(batch * accumulate, self.rows)
         self.steps = -(-self.rows // self.batch)
         self.learned = learn(net, self.parameters, self.x, self.y, self.subset)
         self.factors = None if self.schedule is None else self._factors(0)  # of the learning rate, one epoch's
@@ -103,6 +111,7 @@ class Fit:
         self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
         self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
+        self.native.set_clipping(clip_norm, clip_value)
         shuffle_in_c = self.shuffle and self.subset is None
         labels, values = self.y.labels, self.y.values
         self.native.bind(self.x, labels, values, self.weights, self.outputs, self.order, shuffle_in_c, net.seed)
@@ -230,7 +239,7 @@ class Fit:
         rate: Any = self.optimizer.learning_rate
         if self.factors is not None:
             rate = rate * self.factors[first : first + count]
-        self.state.set_hyper(self.optimizer.hyper)
+        self.optimizer.prepare(self.state)
         status, threads, steps, loss_sum, weight_sum = self.native.run(self.net._epochs_done, first, count, rate)
         self.last_rate = rate if self.factors is None else float(rate[max(steps - 1, 0)])
         self.net.threads_used = self.net.history.threads = threads
@@ -240,7 +249,7 @@ class Fit:
             rate = rate if self.factors is None else float(rate[batch - first])
             self.parameters.numbers[...] = before
             self.state.array[...] = 0
-            self.state.step = 0
+            self.state.go_on_from(0, 0, 0.0)
             what = "loss" if status == _core.DIVERGED else "updated weights"
             raise DivergenceError(
                 f"training diverged: the {what} of batch {batch + 1} of {self.steps} in epoch {epoch + 1} of "

@@ -29,18 +29,36 @@ OPTIMIZERS = {
     "sgd": lambda: fn.SGD(0.1),
     "nesterov": lambda: fn.SGD(0.05, momentum=0.9, nesterov=True),
     "adam": lambda: fn.Adam(0.01),
+    # These with what all optimizers share, in turn: nothing, weight decay, the average of the weights.
+    "rmsprop": lambda: fn.RMSprop(0.005, momentum=0.5),
+    "adagrad": lambda: fn.Adagrad(0.05, weight_decay=0.1),
+    "adam with average": lambda: fn.Adam(0.01, average=0.75),
+    "adamw": lambda: fn.AdamW(0.01, weight_decay=0.5),
+    "nadam": lambda: fn.NAdam(0.01, average=0.9),
+    "lion": lambda: fn.Lion(0.002, weight_decay=1.0),
 }
+REGULARIZED = "regularized"  # weighted rows, penalties, a clipped norm, and two batches for an update
+FIRST = ("sgd", "nesterov", "adam")  # tried with everything else; those after them with both schedules and types
 
 
 def configurations():
     """Name -> what to train. Batch size, weights and dtype take turns, of 4, 5 and 7, over the product of the rest."""
     found = {}
-    kinds = itertools.product(WIDTHS, ("relu", "tanh", "sigmoid"), LASTS, OPTIMIZERS)
+    kinds = itertools.product(WIDTHS, ("relu", "tanh", "sigmoid"), LASTS, FIRST)
     for i, (schedule, activation, loss, optimizer) in enumerate(kinds):
         batch, weighted = (None, 1, 32, 100)[i % 4], i % 5 in (1, 3)
         dtype = "float64" if i % 7 in (2, 3, 5) else "float32"
         words = (schedule, activation, loss, optimizer, f"batch {batch}", "weighted" if weighted else "plain", dtype)
         found[", ".join(words)] = (schedule, activation, loss, optimizer, batch, weighted, dtype)
+    others = [name for name in OPTIMIZERS if name not in FIRST]
+    for i, (optimizer, schedule, dtype) in enumerate(itertools.product(others, WIDTHS, ("float32", "float64"))):
+        loss, batch = list(LASTS)[i % 3], (32, 100, None)[i % 7 % 3]
+        words = (schedule, "tanh", loss, optimizer, f"batch {batch}", "plain", dtype)
+        found[", ".join(words)] = (schedule, "tanh", loss, optimizer, batch, False, dtype)
+    for i, (optimizer, schedule, dtype) in enumerate(itertools.product(FIRST, WIDTHS, ("float32", "float64"))):
+        loss = list(LASTS)[i % 3]
+        words = (schedule, "tanh", loss, optimizer, "batch 32", REGULARIZED, dtype)
+        found[", ".join(words)] = (schedule, "tanh", loss, optimizer, 32, REGULARIZED, dtype)
     return found
 
 
@@ -65,11 +83,15 @@ def train(configuration, threads=1):
     """A trained network of one configuration."""
     schedule, activation, loss, optimizer, batch, weighted, dtype = configuration
     X, y, weights = data(loss)
-    layers = [fn.Dense(units, activation) for units in WIDTHS[schedule]] + [fn.Dense(OUTPUTS, LASTS[loss])]
+    penalties, more = {}, {}
+    if weighted == REGULARIZED:
+        penalties, more = {"l1": 1e-3, "l2": 1e-2}, {"clip_norm": 0.25, "accumulate": 2}
+    layers = [fn.Dense(units, activation, **penalties) for units in WIDTHS[schedule]]
+    layers.append(fn.Dense(OUTPUTS, LASTS[loss]))
     net = fn.Sequential(layers, inputs=INPUTS, seed=123456789, dtype=dtype)
     net.fit(
         X, y, loss=loss, optimizer=OPTIMIZERS[optimizer](), epochs=EPOCHS, batch_size=batch,
-        sample_weight=weights if weighted else None, threads=threads, verbose=0,
+        sample_weight=weights if weighted else None, threads=threads, verbose=0, **more,
     )  # fmt: skip
     return net
 
@@ -78,7 +100,8 @@ def digest(net, loss):
     """Of parameters, optimizer state, losses, predictions and their loss."""
     X, y, _ = data(loss)
     sums = [*net.history.history["loss"], net.evaluate(X, y, threads=1)["loss"]]
-    parts = (net.params, net._state.array, np.array(sums), net.predict(X, threads=1), net.predictor()(X[0]))
+    average = () if net._state.average is None else (net._state.average,)
+    parts = (net.params, net._state.array, *average, np.array(sums), net.predict(X, threads=1), net.predictor()(X[0]))
     little = (np.ascontiguousarray(part, part.dtype.newbyteorder("<")).tobytes() for part in parts)
     return hashlib.sha256(b"".join(little)).hexdigest()[:32]
 

@@ -37,6 +37,36 @@ RUNS = {
             "Adam",
             {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8},
         ),
+        "rmsprop": (
+            "RMSprop",
+            {"lr": 0.01, "alpha": 0.9, "eps": 1e-7},
+            "RMSprop",
+            {"learning_rate": 0.01, "decay": 0.9, "epsilon": 1e-7},
+        ),
+        "rmsprop with momentum": (
+            "RMSprop",
+            {"lr": 0.005, "alpha": 0.99, "eps": 1e-8, "momentum": 0.5},
+            "RMSprop",
+            {"learning_rate": 0.005, "decay": 0.99, "epsilon": 1e-8, "momentum": 0.5},
+        ),
+        "adagrad": (
+            "Adagrad",
+            {"lr": 0.05, "eps": 1e-10, "initial_accumulator_value": 0.1},
+            "Adagrad",
+            {"learning_rate": 0.05, "epsilon": 1e-10, "initial_accumulator": 0.1},
+        ),
+        "adamw": (  # weights alone decay: see groups()
+            "AdamW",
+            {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1},
+            "AdamW",
+            {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "weight_decay": 0.1},
+        ),
+        "nadam": (
+            "NAdam",
+            {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-8, "momentum_decay": 0.004},
+            "NAdam",
+            {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-8},
+        ),
     }.items()
 }
 
@@ -63,6 +93,12 @@ def batch(step, loss):
     return X, y.argmax(axis=1) if loss == "cross_entropy" else y
 
 
+def groups(net):
+    """Weights, which decay, and biases, which do not."""
+    biases = [p for p in net.parameters() if p.ndim == 1]
+    return [{"params": [p for p in net.parameters() if p.ndim == 2]}, {"params": biases, "weight_decay": 0.0}]
+
+
 def run(loss, hidden, name, arguments):
     import torch
 
@@ -73,7 +109,7 @@ def run(loss, hidden, name, arguments):
         linear.bias.data[...] = torch.from_numpy(bias)
         layers += [linear, {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[hidden]()]
     net = torch.nn.Sequential(*layers[:-1])
-    optimizer = getattr(torch.optim, name)(net.parameters(), **arguments)
+    optimizer = getattr(torch.optim, name)(groups(net), **arguments)
     criterion = torch.nn.CrossEntropyLoss() if loss == "cross_entropy" else torch.nn.MSELoss()
     losses, params = [], {}
     for step in range(1, STEPS + 1):
@@ -93,6 +129,7 @@ def main():
     import torch
 
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)  # else NAdam keeps its product of momenta in float32
     recorded = {name: run(loss, hidden, *optimizer[:2]) for name, (loss, hidden, optimizer) in RUNS.items()}
     text = json.dumps({"library": f"PyTorch {torch.__version__}", "runs": recorded}, indent=0)
     FILE.write_text(text + "\n")

@@ -284,6 +284,10 @@ FUZZ = """
         "backward": lambda: [network, net.params, 0, 1, 9, np.ones((9, 2), "f4"), workspace(), net.grads, False, None,
                              2],
         "update": lambda: [network, state, 0.1, 1.0, net.params, net.grads],
+        "penalty": lambda: [network, net.params],
+        "gradient_norm": lambda: [network, net.grads],
+        "set_clipping": lambda: [1.0, 0.0],
+        "measure": lambda: [np.zeros(3 * 4)],
         "predict": lambda: [network, net.params, np.ones((9, 4)), np.ones((9, 2), "f4"), workspace(), 2,
                             (0, False, (), 2), None, np.ones((9, 2)), np.ones(9)],
         "make_predictor": lambda: [network, net.params, workspace(), lambda x: x, lambda x, out: None, 100],
@@ -308,11 +312,13 @@ FUZZ = """
         "step": lambda: [np.ones((9, 4)), np.ones((9, 2)), None, 0.1],
         "prepare_steps": lambda: [np.ones(9, "i4"), (0.0, 1.0)],
         "release": lambda: [],
-        "set_hyper": lambda: [(0.9, 0.99, 1e-8)],
+        "set_hyper": lambda: [(0.9, 0.99, 1e-8), 0.0, 0.0],
+        "keep_average": lambda: [np.zeros(network.n_params, "f4")],
+        "go_on_from": lambda: [1, 0, 1.0],
         "workspace_size": lambda: [0, 9, 2],
     }
-    owners = {name: training for name in ("bind", "run", "step", "prepare_steps", "release")}
-    owners |= {"set_hyper": state, "workspace_size": network}
+    owners = {name: training for name in ("bind", "run", "step", "prepare_steps", "release", "set_clipping", "measure")}
+    owners |= {"set_hyper": state, "keep_average": state, "go_on_from": state, "workspace_size": network}
     kinds = set()
     done = {name: 0 for name in good}
     for _ in range(int(sys.argv[2])):

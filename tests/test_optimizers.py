@@ -3,9 +3,11 @@
 
 import json
 
+import golden
 import numpy as np
 import pytest
 import record_torch
+import reference
 from conftest import ISAS
 from registries import check_row
 
@@ -17,7 +19,12 @@ UNIT = {"float32": 2.0**-23, "float64": 2.0**-52}
 # Every branch of every rule; an optimizer without a line here is run with its defaults.
 VARIANTS = {
     "sgd": [{}, {"momentum": 0.9}, {"momentum": 0.5, "nesterov": True}],
-    "adam": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3}, {"beta1": 0.0, "beta2": 0.0}],
+    "rmsprop": [{}, {"decay": 0.5, "epsilon": 1e-3, "momentum": 0.9}, {"decay": 0.0}],
+    "adagrad": [{}, {"epsilon": 1e-3, "initial_accumulator": 0.5}],
+    "adam": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3}, {"beta1": 0.0, "beta2": 0.0}, {"weight_decay": 0.5}],
+    "adamw": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3, "weight_decay": 0.5}],
+    "nadam": [{}, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3}, {"beta1": 0.0, "beta2": 0.0}],
+    "lion": [{}, {"beta1": 0.5, "beta2": 0.9, "weight_decay": 1.0}],
 }
 CASES = [(name, variant) for name in fn.optimizers for variant in VARIANTS.get(name, [{}])]
 each_case = pytest.mark.parametrize("name, variant", CASES, ids=str)
@@ -30,9 +37,17 @@ def test_row_has_formula_hyper_parameters_and_running_example(name):
     assert kind.name == name
     assert len(kind.state_names) == _core.optimizer_states(name)
     optimizer = kind()
-    assert tuple(optimizer.config()) == ("learning_rate", *_core.optimizer_hyper_names(name))
+    shared = ("weight_decay", "average")
+    assert tuple(optimizer.config()) == ("learning_rate", *_core.optimizer_hyper_names(name), *shared)
+    changed = kind(weight_decay=0.25, average=0.5)
+    assert eval(repr(changed), vars(fn)) == changed != optimizer
     assert kind(**optimizer.config()) == optimizer and eval(repr(optimizer), vars(fn)) == optimizer
     assert kind.update is not fn.Optimizer.update, "no formula to compare with"
+
+
+def test_every_optimizer_has_golden_hashes():
+    trained = {make().name for make in golden.OPTIMIZERS.values()}
+    assert trained == set(fn.optimizers)
 
 
 @each_case
@@ -48,7 +63,9 @@ def test_a_step_is_the_formula(name, variant, dtype, isa, rng):
             net.grads[...] = rng.normal(size=net.n_params)
             g = net.grads.astype(np.float64)
             optimizer.step(net)
-            expected, expected_states = optimizer.update(w, g, list(states.astype(np.float64)), t)
+            decayed = w.copy()
+            decayed[: 3 * n] *= 1 - optimizer.learning_rate * optimizer.weight_decay  # the weights, not the biases
+            expected, expected_states = optimizer.update(decayed, g, list(states.astype(np.float64)), t)
             states = net._state.array.reshape(states.shape).copy()
             np.testing.assert_allclose(states, expected_states, rtol=4 * UNIT[dtype], atol=2 * UNIT[dtype])
             # Terms of a mean may cancel: what is left is off by units of the terms.
@@ -75,16 +92,22 @@ def test_every_set_gives_the_same_bits(name, variant, rng):
     assert len(set(found.values())) == 1
 
 
-@pytest.mark.parametrize("run", record_torch.RUNS)
-def test_twenty_steps_go_where_pytorch_went(run):
-    recorded = json.loads(record_torch.FILE.read_text())
-    assert recorded["library"].startswith("PyTorch 2.13")
-    loss, hidden, (_, _, name, arguments) = record_torch.RUNS[run]
+def recorded_problem(hidden):
+    """The network that record_torch.py begins with."""
     _, units, outputs = record_torch.WIDTHS
     layers = [fn.Dense(units, hidden), fn.Dense(outputs)]
     net = fn.Sequential(layers, inputs=record_torch.WIDTHS[0], seed=0, dtype="float64")
     for layer, (weight, bias) in zip(net.layers, record_torch.start(), strict=True):
         layer.weight[...], layer.bias[...] = weight, bias
+    return net
+
+
+@pytest.mark.parametrize("run", record_torch.RUNS)
+def test_twenty_steps_go_where_pytorch_went(run):
+    recorded = json.loads(record_torch.FILE.read_text())
+    assert recorded["library"].startswith("PyTorch 2.13")
+    loss, hidden, (_, _, name, arguments) = record_torch.RUNS[run]
+    net = recorded_problem(hidden)
     optimizer = getattr(fn, name)(**arguments)
     expected = recorded["runs"][run]
     assert set(expected["params"]) == {str(step) for step in record_torch.RECORDED_STEPS}
@@ -94,6 +117,32 @@ def test_twenty_steps_go_where_pytorch_went(run):
         if str(step) in expected["params"]:
             np.testing.assert_allclose(net.params, expected["params"][str(step)], rtol=1e-11, atol=1e-13)
     assert abs(expected["losses"][0] - expected["losses"][-1]) > 1e-3, "the recorded run went nowhere"
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_twenty_steps_of_lion_are_algorithm_2_of_the_paper(loss):
+    """Written out here once more, in the paper's letters, since PyTorch has no Lion."""
+    net = recorded_problem("tanh")
+    lion = fn.Lion(0.01, beta1=0.8, beta2=0.95, weight_decay=0.3)
+    eta, b1, b2, lam = 0.01, 0.8, 0.95, 0.3
+    network = reference.Network(net, loss)
+    theta, m = network.params, np.zeros(net.n_params)
+    is_weight = np.concatenate([np.full(t.size, t.ndim == 2) for t in network.tensors])
+    for step in range(1, record_torch.STEPS + 1):
+        X, y = record_torch.batch(step, loss)
+        for tensor, part in zip(network.tensors, np.split(theta, ends(network)), strict=True):
+            tensor[...] = part.reshape(tensor.shape)
+        g = network.gradient(X, y)
+        c = b1 * m + (1 - b1) * g
+        theta = theta - eta * (np.sign(c) + lam * theta * is_weight)
+        m = b2 * m + (1 - b2) * g
+        net.train_step(X, y, loss, lion)
+        np.testing.assert_allclose(net.params, theta, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(net._state.array, m, rtol=1e-10, atol=1e-13)
+
+
+def ends(network):
+    return np.cumsum([tensor.size for tensor in network.tensors])[:-1]
 
 
 @each_case
@@ -131,7 +180,7 @@ def test_frozen_layers_stay_and_factors_multiply_the_rate(name, variant, rng):
     start, half = trained(0.5, True, 0.02)
     _, full = trained(1.0, True, 0.01)
     np.testing.assert_allclose(half.params, full.params, rtol=1e-12)
-    assert (half.layers[0].weight != start[:12].reshape(3, 4)).all()
+    assert (half.params[:16] != start[:16]).sum() >= 14  # Lion's steps are all of one size, and may lead back
     np.testing.assert_array_equal(half.params[16:], start[16:])
     start, frozen = trained(1.0, False, 0.01)
     np.testing.assert_array_equal(frozen.params, start)

@@ -16,6 +16,7 @@
 #include "losses.h"
 #include "matmul.h"
 #include "optimizers.h"
+#include "sums.h"
 
 #define STRING2(name) #name
 #define STRING(name) STRING2(name)
@@ -61,6 +62,8 @@ const FNN_TYPED(fnn_kernels) TABLE_NAME = {
     .activation_backward = activation_backward,
     .loss = loss_kernels,
     .update = update_kernels,
+    .squares = squares,
+    .penalty = penalty,
     .vector = vector_functions,
     .fma_loop = fma_loop,
 };

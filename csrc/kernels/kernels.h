@@ -54,13 +54,19 @@ typedef struct {
 } FNN_TYPED(fnn_loss_batch);
 typedef void (*FNN_TYPED(fnn_loss_kernel))(const FNN_TYPED(fnn_loss_batch) * batch);
 
-/* One optimizer step on n neighbouring parameters. gradient = grads.scale + l1.sign(param) + 2.l2.param. */
+/* One optimizer step on n neighbouring parameters p: g = factor (grads.scale + l1.sign(p) + 2.l2.p), each element within
+ * bound; p = rule(p - decay p, g); average += share (p - average). */
 typedef struct {
     ptrdiff_t n;
     real *params;
     const real *grads;
     real *state[3];
+    real *average; /* NULL: none is kept */
     real scale, l1, l2;
+    real factor; /* 1 where no norm is clipped */
+    real bound;  /* 0: none */
+    real decay;  /* learning rate . weight decay */
+    real share;  /* of the new parameters in their average */
     real constants[8]; /* prepared once per step by the optimizer's row: learning rate, betas, bias corrections */
 } FNN_TYPED(fnn_update_batch);
 /* Returns nonzero when a new parameter is not finite. */
@@ -151,6 +157,9 @@ typedef struct {
     const FNN_TYPED(fnn_map) * activation_backward;
     const FNN_TYPED(fnn_loss_kernel) * loss;       /* losses.h */
     const FNN_TYPED(fnn_update_kernel) * update;   /* optimizers.h */
+    /* sum over n elements of (scale.g + l1.sign(p) + 2.l2.p)^2, and of l1.|p| + l2.p^2, in double (sums.h). */
+    double (*squares)(ptrdiff_t n, const real *p, const real *g, double scale, double l1, double l2);
+    double (*penalty)(ptrdiff_t n, const real *p, double l1, double l2);
 
     void (*const *vector)(ptrdiff_t n, const real *x, real *y); /* fnn_vector_function */
     /* rounds x 24 independent FMAs per lane in registers; returns a value that depends on all of them. */

@@ -2,7 +2,8 @@
  *
  * A row names the rule, how many state vectors it keeps beside the parameters, and its hyper-parameters in the order
  * of fnn_optimizer.hyper. Before each step `name_prepare` turns them, the learning rate and the number of the step
- * into the constants of the rule, in double; then `name_rule` runs over the vectors. To add one: a row, the two
+ * into the constants of the rule, in double; then `name_rule` runs over the vectors. What all rules share (penalties,
+ * clipping, weight decay, the average of the weights) is in the loop around them. To add one: a row, the two
  * functions, and a row in fastnn/optimizers.py.
  */
 /* SPDX-License-Identifier: BSD-3-Clause */
@@ -13,13 +14,26 @@
 #include <stdint.h>
 
 /* name, state vectors, hyper-parameters */
-#define FNN_OPTIMIZERS(X)                         \
-    X(sgd, 1, "momentum", "nesterov", NULL)       \
-    X(adam, 2, "beta1", "beta2", "epsilon", NULL)
+#define FNN_OPTIMIZERS(X)                                        \
+    X(sgd, 1, "momentum", "nesterov", NULL)                      \
+    X(rmsprop, 2, "decay", "epsilon", "momentum", NULL)          \
+    X(adagrad, 1, "epsilon", "initial_accumulator", NULL)        \
+    X(adam, 2, "beta1", "beta2", "epsilon", NULL)                \
+    X(adamw, 2, "beta1", "beta2", "epsilon", NULL)               \
+    X(nadam, 2, "beta1", "beta2", "epsilon", NULL)               \
+    X(lion, 1, "beta1", "beta2", NULL)
 
 #define FNN_OPTIMIZER_ENUM(name, states, ...) FNN_OPTIMIZER_##name,
 enum { FNN_OPTIMIZERS(FNN_OPTIMIZER_ENUM) FNN_N_OPTIMIZERS };
 #undef FNN_OPTIMIZER_ENUM
+
+/* What the constants of one step are made from. */
+typedef struct {
+    double learning_rate;
+    const double *hyper;
+    int64_t number; /* of the step, 1 for the first */
+    double product; /* NAdam: of its momenta, up to this step's */
+} fnn_rule_step;
 
 /* x^n by squaring: the same bits on every machine, which a library's pow does not promise. */
 static inline double fnn_power(double x, int64_t n) {
@@ -30,22 +44,71 @@ static inline double fnn_power(double x, int64_t n) {
 }
 
 /* constants: learning rate, momentum, 1 for Nesterov */
-static inline void sgd_prepare(double learning_rate, const double *hyper, int64_t step, double *constants) {
-    (void)step;
-    constants[0] = learning_rate;
-    constants[1] = hyper[0];
-    constants[2] = hyper[1];
+static inline void sgd_prepare(const fnn_rule_step *step, double *constants) {
+    constants[0] = step->learning_rate;
+    constants[1] = step->hyper[0];
+    constants[2] = step->hyper[1];
+}
+
+/* constants: decay, 1 - decay, epsilon, momentum, learning rate */
+static inline void rmsprop_prepare(const fnn_rule_step *step, double *constants) {
+    constants[0] = step->hyper[0];
+    constants[1] = 1 - step->hyper[0];
+    constants[2] = step->hyper[1];
+    constants[3] = step->hyper[2];
+    constants[4] = step->learning_rate;
+}
+
+/* constants: learning rate, epsilon, initial accumulator */
+static inline void adagrad_prepare(const fnn_rule_step *step, double *constants) {
+    constants[0] = step->learning_rate;
+    constants[1] = step->hyper[0];
+    constants[2] = step->hyper[1];
 }
 
 /* constants: beta1, 1 - beta1, beta2, 1 - beta2, learning rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), epsilon */
-static inline void adam_prepare(double learning_rate, const double *hyper, int64_t step, double *constants) {
+static inline void adam_prepare(const fnn_rule_step *step, double *constants) {
+    const double *hyper = step->hyper;
     constants[0] = hyper[0];
     constants[1] = 1 - hyper[0];
     constants[2] = hyper[1];
     constants[3] = 1 - hyper[1];
-    constants[4] = learning_rate / (1 - fnn_power(hyper[0], step));
-    constants[5] = 1 / sqrt(1 - fnn_power(hyper[1], step));
+    constants[4] = step->learning_rate / (1 - fnn_power(hyper[0], step->number));
+    constants[5] = 1 / sqrt(1 - fnn_power(hyper[1], step->number));
     constants[6] = hyper[2];
+}
+
+static inline void adamw_prepare(const fnn_rule_step *step, double *constants) { adam_prepare(step, constants); }
+
+/* mu_t = beta1 (1 - 0.96^(0.004 t) / 2): Dozat's warming-up momentum, with the numbers of his report, PyTorch and Keras.
+ * 0.96^0.004 to double precision: computed with 40 decimal digits. */
+static inline double nadam_momentum(const double *hyper, int64_t number) {
+    return hyper[0] * (1 - 0.5 * fnn_power(0.99983672535267527842, number));
+}
+
+/* constants: beta1, 1 - beta1, beta2, 1 - beta2, with P_t = mu_1 ... mu_t: learning rate (1 - mu_t) / (1 - P_t),
+ * learning rate mu_(t+1) / (1 - P_(t+1)), 1 / sqrt(1 - beta2^t), epsilon */
+static inline void nadam_prepare(const fnn_rule_step *step, double *constants) {
+    const double *hyper = step->hyper, rate = step->learning_rate, product = step->product;
+    const double now = nadam_momentum(hyper, step->number), next = nadam_momentum(hyper, step->number + 1);
+    constants[0] = hyper[0];
+    constants[1] = 1 - hyper[0];
+    constants[2] = hyper[1];
+    constants[3] = 1 - hyper[1];
+    constants[4] = rate * (1 - now) / (1 - product);
+    constants[5] = rate * next / (1 - product * next);
+    constants[6] = 1 / sqrt(1 - fnn_power(hyper[1], step->number));
+    constants[7] = hyper[2];
+}
+
+/* constants: beta1, 1 - beta1, beta2, 1 - beta2, learning rate */
+static inline void lion_prepare(const fnn_rule_step *step, double *constants) {
+    const double *hyper = step->hyper;
+    constants[0] = hyper[0];
+    constants[1] = 1 - hyper[0];
+    constants[2] = hyper[1];
+    constants[3] = 1 - hyper[1];
+    constants[4] = step->learning_rate;
 }
 
 #ifdef FNN_KERNELS
@@ -68,6 +131,22 @@ FNN_INLINE vf sgd_rule(vf p, rule_input *r) {
     return vf_fnma(r->constant[0], direction, p);
 }
 
+/* v = decay v + (1 - decay) g^2;  m = momentum m + g / (sqrt(v) + epsilon);  p -= learning_rate m
+ * (Tieleman & Hinton 2012, with momentum as PyTorch has it) */
+FNN_INLINE vf rmsprop_rule(vf p, rule_input *r) {
+    r->state[0] = vf_fma(r->constant[0], r->state[0], vf_mul(r->constant[1], vf_mul(r->g, r->g)));
+    const vf direction = vf_div(r->g, vf_add(vf_sqrt(r->state[0]), r->constant[2]));
+    r->state[1] = vf_fma(r->constant[3], r->state[1], direction);
+    return vf_fnma(r->constant[4], r->state[1], p);
+}
+
+/* s = s + g^2;  p -= learning_rate g / (sqrt(initial_accumulator + s) + epsilon)   (Duchi et al. 2011) */
+FNN_INLINE vf adagrad_rule(vf p, rule_input *r) {
+    r->state[0] = vf_fma(r->g, r->g, r->state[0]);
+    const vf root = vf_add(vf_sqrt(vf_add(r->constant[2], r->state[0])), r->constant[1]);
+    return vf_sub(p, vf_div(vf_mul(r->constant[0], r->g), root));
+}
+
 /* m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
  * p -= learning_rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)   (Kingma & Ba 2015, algorithm 1) */
 FNN_INLINE vf adam_rule(vf p, rule_input *r) {
@@ -77,20 +156,54 @@ FNN_INLINE vf adam_rule(vf p, rule_input *r) {
     return vf_sub(p, vf_div(vf_mul(r->constant[4], r->state[0]), root));
 }
 
-/* The loop of every rule; `rule` and `states` are constants where it is inlined. */
-FNN_INLINE int update(const update_batch *b, const int states, vf (*rule)(vf, rule_input *)) {
+/* Adam, but weight decay is applied to the weights and not to the gradient (Loshchilov & Hutter 2019): as all rules
+ * here have it. */
+FNN_INLINE vf adamw_rule(vf p, rule_input *r) { return adam_rule(p, r); }
+
+/* m and v as Adam's; with mu_t and P_t of nadam_prepare: p -= learning_rate (mu_(t+1) / (1 - P_(t+1)) m +
+ * (1 - mu_t) / (1 - P_t) g) / (sqrt(v / (1 - beta2^t)) + epsilon)   (Dozat 2016) */
+FNN_INLINE vf nadam_rule(vf p, rule_input *r) {
+    r->state[0] = vf_fma(r->constant[0], r->state[0], vf_mul(r->constant[1], r->g));
+    r->state[1] = vf_fma(r->constant[2], r->state[1], vf_mul(r->constant[3], vf_mul(r->g, r->g)));
+    const vf root = vf_fma(vf_sqrt(r->state[1]), r->constant[6], r->constant[7]);
+    return vf_sub(p, vf_div(vf_fma(r->constant[5], r->state[0], vf_mul(r->constant[4], r->g)), root));
+}
+
+/* p -= learning_rate sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g   (Chen et al. 2023, algorithm 2).
+ * sign(0) = 0; what is not finite has no sign, and shows. */
+FNN_INLINE vf lion_rule(vf p, rule_input *r) {
+    const vf mixed = vf_fma(r->constant[0], r->state[0], vf_mul(r->constant[1], r->g));
+    const vf move = vf_select(vm_eq(mixed, vf_zero()), vf_zero(), vf_copysign(r->constant[4], mixed));
+    r->state[0] = vf_fma(r->constant[2], r->state[0], vf_mul(r->constant[3], r->g));
+    return vf_sub(p, vf_fma(mixed, vf_zero(), move));
+}
+
+/* l1 sign(p) + 2 l2 p added to the gradient; its norm clipped by a factor, or each element to [-bound, bound]: written
+ * so that NaN stays NaN. */
+FNN_INLINE vf penalize_and_clip(const update_batch *b, vf p, vf g) {
+    if (b->l1 != 0 || b->l2 != 0) {
+        const vf sign = vf_select(vm_eq(p, vf_zero()), vf_zero(), vf_copysign(vf_set1(b->l1), p));
+        g = vf_add(g, vf_fma(vf_set1(2 * b->l2), p, sign));
+    }
+    g = vf_mul(g, vf_set1(b->factor));
+    if (b->bound > 0) g = vf_min(vf_set1(b->bound), vf_max(vf_set1(-b->bound), g));
+    return g;
+}
+
+/* The loop of every rule; `special` (whether there is more than the rule), `states` and `rule` are constants where it
+ * is inlined. */
+FNN_INLINE int update(const update_batch *b, const int special, const int states, vf (*rule)(vf, rule_input *)) {
     rule_input r;
     for (int i = 0; i < 8; i++) r.constant[i] = vf_set1(b->constants[i]);
-    const vf scale = vf_set1(b->scale), l1 = vf_set1(b->l1), l2 = vf_set1(2 * b->l2);
-    const int penalized = b->l1 != 0 || b->l2 != 0;
+    const vf scale = vf_set1(b->scale);
     vm finite = vm_first(VF_LANES);
     for (ptrdiff_t i = 0; i < b->n; i += VF_LANES) {
         const vm mask = vm_first(b->n - i);
-        const vf p = vf_load_first(b->params + i, mask);
+        vf p = vf_load_first(b->params + i, mask);
         r.g = vf_mul(vf_load_first(b->grads + i, mask), scale);
-        if (penalized) {
-            const vf sign = vf_select(vm_eq(p, vf_zero()), vf_zero(), vf_copysign(l1, p));
-            r.g = vf_add(r.g, vf_fma(l2, p, sign));
+        if (special) {
+            r.g = penalize_and_clip(b, p, r.g);
+            p = vf_fnma(vf_set1(b->decay), p, p);
         }
         for (int s = 0; s < states; s++) r.state[s] = vf_load_first(b->state[s] + i, mask);
         const vf updated = rule(p, &r);
@@ -98,12 +211,22 @@ FNN_INLINE int update(const update_batch *b, const int states, vf (*rule)(vf, ru
         finite = vm_and(finite, vm_or(vm_finite(updated), vm_not(mask)));
         vf_store_first(b->params + i, updated, mask);
         for (int s = 0; s < states; s++) vf_store_first(b->state[s] + i, r.state[s], mask);
+        if (special && b->average) {
+            const vf average = vf_load_first(b->average + i, mask);
+            vf_store_first(b->average + i, vf_fma(vf_set1(b->share), vf_sub(updated, average), average), mask);
+        }
     }
     return vm_any(vm_not(finite));
 }
 
-#define UPDATE(name, states, ...) \
-    static int name##_update(const update_batch *b) { return update(b, states, name##_rule); }
+static int is_special(const update_batch *b) {
+    return b->l1 != 0 || b->l2 != 0 || b->factor != 1 || b->bound > 0 || b->decay != 0 || b->average;
+}
+
+#define UPDATE(name, states, ...)                                                                                   \
+    static int name##_update(const update_batch *b) {                                                               \
+        return is_special(b) ? update(b, 1, states, name##_rule) : update(b, 0, states, name##_rule);                \
+    }
 FNN_OPTIMIZERS(UPDATE)
 
 #define UPDATE_ENTRY(name, states, ...) name##_update,

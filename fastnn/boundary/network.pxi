@@ -253,10 +253,10 @@ cdef inline void spread(fnn_array *values, Network network) noexcept:
 # ---- the optimizer's state ------------------------------------------------------------------------------------------
 
 cdef class OptimizerState:
-    """What an optimizer remembers about one network: its state vectors and the number of updates made."""
+    """What an optimizer remembers about one network: its state vectors, and how many updates made them."""
     cdef fnn_optimizer c
     cdef Network network
-    cdef readonly object array
+    cdef readonly object array, average
     cdef readonly str name
 
     def __init__(self, Network network not None, str name not None, array):
@@ -272,14 +272,34 @@ cdef class OptimizerState:
         """Updates made so far."""
         return self.c.step
 
-    @step.setter
-    def step(self, int64_t value):
-        self.c.step = value
+    @property
+    def averaged(self):
+        """Updates that the average holds."""
+        return self.c.averaged
 
-    def set_hyper(self, tuple values not None):
-        """The hyper-parameters in the order of optimizer_hyper_names."""
+    @property
+    def product(self):
+        """NAdam's product of momenta."""
+        return self.c.product
+
+    def go_on_from(self, int64_t step, int64_t averaged, double product):
+        """Take up the count where another state was; the vectors are the caller's to fill."""
+        self.c.step, self.c.averaged, self.c.product = step, averaged, product
+
+    def keep_average(self, average):
+        """Room for the average of the parameters; none is taken before set_hyper asks for it."""
+        vector(average, self.network.typenum, self.network.n_params, True, "average")
+        self.c.average = NULL
+        self.average = average
+
+    def set_hyper(self, tuple values not None, double weight_decay, double average_decay):
+        """The hyper-parameters in the order of optimizer_hyper_names. Without a decay no average is taken."""
         cdef Py_ssize_t i
         if len(values) > 8:
             raise ValueError("too many hyper-parameters")
+        if average_decay != 0 and self.average is None:
+            raise ValueError("no room for an average")
         for i in range(len(values)):
             self.c.hyper[i] = values[i]
+        self.c.weight_decay, self.c.average_decay = weight_decay, average_decay
+        self.c.average = cnp.PyArray_DATA(<cnp.ndarray>self.average) if average_decay != 0 else NULL

@@ -51,6 +51,24 @@ def update(Network network not None, OptimizerState optimizer not None, double l
     return status
 
 
+def penalty(Network network not None, params):
+    """What penalties add to the mean loss: the sum of l1 |w| + l2 w^2."""
+    cdef double result
+    cdef void *p = vector(params, network.typenum, network.n_params, False, "params")
+    with nogil:
+        result = fnn_penalty(&network.c, p)
+    return result
+
+
+def gradient_norm(Network network not None, grads):
+    """The norm of the gradient of all segments that are not frozen."""
+    cdef double result
+    cdef void *g = vector(grads, network.typenum, network.n_params, False, "grads")
+    with nogil:
+        result = fnn_gradient_norm(&network.c, g)
+    return result
+
+
 # ---- prediction -----------------------------------------------------------------------------------------------------
 
 def predict(Network network not None, params, x, outputs, workspace, int threads, objective=None, labels=None,

@@ -29,7 +29,7 @@ cdef class Training(Interruptible):
     cdef Network network
     cdef OptimizerState optimizer
     cdef Objective objective
-    cdef object params, grads, workspace, keep, label_buffer
+    cdef object params, grads, workspace, keep, label_buffer, segment_sums
     cdef size_t workspace_bytes
     cdef double learning_rate, least, most
     cdef bint check_order, is_shuffled, checks_range
@@ -57,6 +57,19 @@ cdef class Training(Interruptible):
         self.c.network, self.c.optimizer, self.c.batch, self.c.threads = &network.c, &optimizer.c, batch, threads
         self.network, self.optimizer = network, optimizer
         self.params, self.grads, self.workspace = params, grads, workspace
+
+    def set_clipping(self, double norm, double value):
+        """The longest mean gradient, and the largest element of it; 0: any."""
+        self.c.clip_norm, self.c.clip_value = norm, value
+
+    def measure(self, segment_sums):
+        """Where the last step of each call leaves sums of squares, (segments, 3) float64: of the mean gradient, of the
+        update, of the old parameters. None: nowhere."""
+        self.c.segment_sums = NULL
+        if segment_sums is not None:
+            self.c.segment_sums = <double *>vector(segment_sums, cnp.NPY_FLOAT64, 3 * self.network.c.n_segments, True,
+                                                   "segment_sums")
+        self.segment_sums = segment_sums
 
     def bind(self, x, labels, values, weights, outputs, order, bint shuffle, uint64_t seed):
         """The data of an epoch. An order that is not shuffled here may name some of the rows of x only."""

@@ -601,48 +601,113 @@ static int run_update(const kernel_table *kernels, int kind, const update_batch 
 typedef struct {
     int kind;
     double hyper[8], learning_rate, l1, l2, scale;
+    double factor, bound, decay, average; /* what all rules share; factor 0 stands for 1 */
 } rule;
 
 static const rule rules[] = {
-    {FNN_OPTIMIZER_sgd, {0, 0}, 0.125, 0, 0, 1},
-    {FNN_OPTIMIZER_sgd, {0.9, 0}, 0.01, 0, 0, 0.0078125},
-    {FNN_OPTIMIZER_sgd, {0.9, 1}, 0.01, 0.25, 0, 0.01},
-    {FNN_OPTIMIZER_sgd, {0, 0}, 0.01, 0, 0.125, 3},
-    {FNN_OPTIMIZER_adam, {0.9, 0.999, 1e-8}, 1e-3, 0, 0, 0.03},
-    {FNN_OPTIMIZER_adam, {0.5, 0.75, 1e-3}, 0.1, 0.01, 0.02, 1},
+    {.kind = FNN_OPTIMIZER_sgd, .hyper = {0, 0}, .learning_rate = 0.125, .scale = 1},
+    {.kind = FNN_OPTIMIZER_sgd, .hyper = {0.9, 0}, .learning_rate = 0.01, .scale = 0.0078125},
+    {.kind = FNN_OPTIMIZER_sgd, .hyper = {0.9, 1}, .learning_rate = 0.01, .l1 = 0.25, .scale = 0.01},
+    {.kind = FNN_OPTIMIZER_sgd, .hyper = {0, 0}, .learning_rate = 0.01, .l2 = 0.125, .scale = 3},
+    {.kind = FNN_OPTIMIZER_rmsprop, .hyper = {0.99, 1e-8, 0}, .learning_rate = 0.01, .scale = 0.03},
+    {.kind = FNN_OPTIMIZER_rmsprop, .hyper = {0.5, 1e-3, 0.9}, .learning_rate = 0.01, .scale = 1, .decay = 0.01},
+    {.kind = FNN_OPTIMIZER_adagrad, .hyper = {1e-10, 0}, .learning_rate = 0.01, .scale = 0.03},
+    {.kind = FNN_OPTIMIZER_adagrad, .hyper = {1e-3, 0.5}, .learning_rate = 0.1, .scale = 1, .bound = 0.25},
+    {.kind = FNN_OPTIMIZER_adam, .hyper = {0.9, 0.999, 1e-8}, .learning_rate = 1e-3, .scale = 0.03},
+    {.kind = FNN_OPTIMIZER_adam, .hyper = {0.5, 0.75, 1e-3}, .learning_rate = 0.1, .l1 = 0.01, .l2 = 0.02, .scale = 1},
+    {.kind = FNN_OPTIMIZER_adamw, .hyper = {0.9, 0.999, 1e-8}, .learning_rate = 1e-3, .scale = 0.5, .decay = 0.125},
+    {.kind = FNN_OPTIMIZER_adamw, .hyper = {0.9, 0.99, 1e-8}, .learning_rate = 1e-3, .scale = 1, .average = 0.75},
+    {.kind = FNN_OPTIMIZER_nadam, .hyper = {0.9, 0.999, 1e-8}, .learning_rate = 1e-3, .scale = 0.03},
+    {.kind = FNN_OPTIMIZER_nadam, .hyper = {0.5, 0.75, 1e-3}, .learning_rate = 0.1, .scale = 1, .factor = 0.375},
+    {.kind = FNN_OPTIMIZER_lion, .hyper = {0.9, 0.99}, .learning_rate = 1e-3, .scale = 0.03},
+    {.kind = FNN_OPTIMIZER_lion, .hyper = {0.5, 0.75}, .learning_rate = 0.1, .l2 = 0.01, .scale = 1, .decay = 0.01,
+     .average = 0.5},
 };
+
+static exact clipped(exact g, exact bound) { return bound <= 0 ? g : g > bound ? bound : g < -bound ? -bound : g; }
+
+/* mu_t of NAdam, and the product of mu_1 .. mu_t. */
+static exact momentum_of(const rule *r, int64_t t) {
+    return (exact)r->hyper[0] * (1 - EXACT(pow)((exact)0.96L, (exact)0.004L * (exact)t) / 2);
+}
+static exact product_of(const rule *r, int64_t t) {
+    exact product = 1;
+    for (int64_t i = 1; i <= t; i++) product *= momentum_of(r, i);
+    return product;
+}
+
+/* Moments as Adam's, and the root of the second, all of step t. */
+static exact moments_of(const rule *r, int64_t t, exact g, exact *state) {
+    const exact beta1 = (exact)r->hyper[0], beta2 = (exact)r->hyper[1];
+    state[0] = beta1 * state[0] + (1 - beta1) * g;
+    state[1] = beta2 * state[1] + (1 - beta2) * g * g;
+    return EXACT(sqrt)(state[1] / (1 - EXACT(pow)(beta2, (exact)t))) + (exact)r->hyper[2];
+}
 
 /* The papers' formulas for one parameter, on the kernel's own old state. error: what rounding may do to the step. */
 static exact step_of(const rule *r, int64_t t, exact p, exact g, exact *state, exact *error) {
-    const exact rate = (exact)r->learning_rate;
-    exact direction;
+    const exact rate = (exact)r->learning_rate, first = (exact)r->hyper[0];
+    const exact old = magnitude(state[0]);
+    exact direction = 0;
     g = g * (exact)r->scale + (exact)r->l1 * (exact)((p > 0) - (p < 0)) + 2 * (exact)r->l2 * p;
-    if (r->kind == FNN_OPTIMIZER_sgd) {
-        const exact momentum = (exact)r->hyper[0];
-        *error = magnitude(g) + momentum * magnitude(state[0]);
-        state[0] = momentum * state[0] + g;
-        direction = r->hyper[1] != 0 ? g + momentum * state[0] : state[0];
-        *error = rate * (*error + magnitude(direction));
-    } else {
-        const exact beta1 = (exact)r->hyper[0], beta2 = (exact)r->hyper[1];
-        const exact terms = beta1 * magnitude(state[0]) + (1 - beta1) * magnitude(g);
-        state[0] = beta1 * state[0] + (1 - beta1) * g;
-        state[1] = beta2 * state[1] + (1 - beta2) * g * g;
-        const exact first = 1 - EXACT(pow)(beta1, (exact)t), second = 1 - EXACT(pow)(beta2, (exact)t);
-        const exact root = EXACT(sqrt)(state[1] / second) + (exact)r->hyper[2];
-        direction = state[0] / first / root;
-        /* The corrections are differences of doubles near 1. */
-        const exact corrections = (exact)(DBL_EPSILON / EPSILON) * (1 / first + 1 / second);
-        *error = rate * terms / first / root * (1 + corrections);
+    g = clipped(g * (r->factor > 0 ? (exact)r->factor : 1), (exact)r->bound);
+    p -= (exact)r->decay * p;
+    /* The corrections of Adam and its kin are differences of doubles near 1. */
+    const exact in_doubles = (exact)(DBL_EPSILON / EPSILON);
+    switch (r->kind) {
+    case FNN_OPTIMIZER_sgd:
+        state[0] = first * state[0] + g;
+        direction = r->hyper[1] != 0 ? g + first * state[0] : state[0];
+        *error = magnitude(g) + first * old + magnitude(direction);
+        break;
+    case FNN_OPTIMIZER_rmsprop:
+        state[0] = first * state[0] + (1 - first) * g * g;
+        direction = g / (EXACT(sqrt)(state[0]) + (exact)r->hyper[1]);
+        *error = magnitude(direction) + (exact)r->hyper[2] * magnitude(state[1]);
+        state[1] = direction = (exact)r->hyper[2] * state[1] + direction;
+        break;
+    case FNN_OPTIMIZER_adagrad:
+        state[0] += g * g;
+        direction = g / (EXACT(sqrt)((exact)r->hyper[1] + state[0]) + first);
+        *error = magnitude(direction);
+        break;
+    case FNN_OPTIMIZER_adam:
+    case FNN_OPTIMIZER_adamw: {
+        const exact root = moments_of(r, t, g, state), correction = 1 - EXACT(pow)(first, (exact)t);
+        const exact second = 1 - EXACT(pow)((exact)r->hyper[1], (exact)t);
+        direction = state[0] / correction / root;
+        *error = (first * old + (1 - first) * magnitude(g)) / correction / root *
+                 (1 + in_doubles * (1 / correction + 1 / second));
+        break;
     }
+    case FNN_OPTIMIZER_nadam: {
+        const exact root = moments_of(r, t, g, state), second = 1 - EXACT(pow)((exact)r->hyper[1], (exact)t);
+        const exact of_mean = momentum_of(r, t + 1) / (1 - product_of(r, t + 1));
+        const exact of_gradient = (1 - momentum_of(r, t)) / (1 - product_of(r, t));
+        direction = (of_mean * state[0] + of_gradient * g) / root;
+        *error = (of_mean * (first * old + (1 - first) * magnitude(g)) + of_gradient * magnitude(g)) / root *
+                 (1 + in_doubles * (1 / (1 - product_of(r, t)) + 1 / second));
+        break;
+    }
+    case FNN_OPTIMIZER_lion: {
+        const exact mixed = first * state[0] + (1 - first) * g;
+        direction = (exact)((mixed > 0) - (mixed < 0));
+        *error = 1;
+        state[0] = (exact)r->hyper[1] * state[0] + (1 - (exact)r->hyper[1]) * g;
+        break;
+    }
+    default:
+        agree(0, NULL, fnn_optimizer_name(r->kind), 0, "a formula is missing here");
+    }
+    *error *= rate;
     return p - rate * direction;
 }
 
+#define PREPARE_ENTRY(name, states, ...) name##_prepare,
 static void prepare_rule(const rule *r, int64_t t, double *constants) {
-    if (r->kind == FNN_OPTIMIZER_sgd)
-        sgd_prepare(r->learning_rate, r->hyper, t, constants);
-    else
-        adam_prepare(r->learning_rate, r->hyper, t, constants);
+    static void (*const prepare[])(const fnn_rule_step *, double *) = {FNN_OPTIMIZERS(PREPARE_ENTRY)};
+    const fnn_rule_step step = {r->learning_rate, r->hyper, t, (double)product_of(r, t)};
+    prepare[r->kind](&step, constants);
 }
 
 static void steps_of_rule(const kernel_table *kernels, const rule *r, ptrdiff_t n, int at_end, real *first,
@@ -655,6 +720,7 @@ static void steps_of_rule(const kernel_table *kernels, const rule *r, ptrdiff_t 
     for (int s = 0; s < 2; s++)
         for (ptrdiff_t i = 0; i < n; i++) states[s][i] = 0;
     real *params = lay(&first_array, start, n, at_end);
+    real average[MOST] = {0};
     for (int64_t t = 1; t <= 4; t++) {
         fill(grads, n, 50 + (uint64_t)t, 2);
         double constants[8] = {0};
@@ -664,11 +730,17 @@ static void steps_of_rule(const kernel_table *kernels, const rule *r, ptrdiff_t 
                               .grads = lay(&second_array, grads, n, at_end),
                               .state = {states[0], states[1], NULL},
                               .scale = (real)r->scale,
+                              .average = r->average > 0 ? average : NULL,
                               .l1 = (real)r->l1,
-                              .l2 = (real)r->l2};
+                              .l2 = (real)r->l2,
+                              .factor = r->factor > 0 ? (real)r->factor : 1,
+                              .bound = (real)r->bound,
+                              .decay = (real)r->decay,
+                              .share = (real)r->average};
         for (int i = 0; i < 8; i++) batch.constants[i] = (real)constants[i];
-        real before[MOST], state_before[2][MOST];
+        real before[MOST], state_before[2][MOST], average_before[MOST];
         memcpy(before, params, (size_t)n * sizeof(real));
+        memcpy(average_before, average, sizeof average);
         for (int s = 0; s < 2; s++) memcpy(state_before[s], states[s], (size_t)n * sizeof(real));
         agree(run_update(kernels, r->kind, &batch) == 0, kernels, name, n, "a finite update is not");
         int good = same(batch.grads, grads, n);
@@ -680,6 +752,9 @@ static void steps_of_rule(const kernel_table *kernels, const rule *r, ptrdiff_t 
                 good &= close_to((double)states[s][i], state[s],
                                  8 * EPSILON *
                                      (magnitude(state[s]) + magnitude((exact)grads[i]) + magnitude((exact)before[i])));
+            const exact old = (exact)average_before[i], moved = (exact)params[i] - old;
+            good &= close_to((double)average[i], old + (exact)r->average * moved,
+                             2 * EPSILON * (magnitude(old) + magnitude(moved)));
         }
         agree(good, kernels, name, n, "the formula");
     }
@@ -709,16 +784,22 @@ static void bad_updates_are_told(void) {
             for (ptrdiff_t n = 1; n <= 33; n++) {
                 real params[33], grads[33], state[3][33];
                 double constants[8] = {0};
-                const rule r = {kind, {0.9, kind == FNN_OPTIMIZER_sgd ? 0 : 0.99, 0}, 0.1, 0, 0, 1};
-                if (kind != FNN_OPTIMIZER_sgd && kind != FNN_OPTIMIZER_adam) continue;
+                const int plain = kind == FNN_OPTIMIZER_sgd || kind == FNN_OPTIMIZER_adagrad;
+                const rule r = {.kind = kind, .hyper = {plain ? 0 : 0.9, plain ? 0 : 0.99, 0}, .learning_rate = 0.1};
                 prepare_rule(&r, 1, constants);
-                update_batch batch = {
-                    .n = n, .params = params, .grads = grads, .state = {state[0], state[1], state[2]}, .scale = 1};
+                update_batch batch = {.n = n,
+                                      .params = params,
+                                      .grads = grads,
+                                      .state = {state[0], state[1], state[2]},
+                                      .scale = 1,
+                                      .factor = 1,
+                                      .bound = (real)(n % 2)};
                 for (int i = 0; i < 8; i++) batch.constants[i] = (real)constants[i];
                 for (ptrdiff_t at = -1; at < n; at++) {
                     for (int i = 0; i < 33; i++) params[i] = grads[i] = 1;
                     memset(state, 0, sizeof state);
-                    if (at >= 0) params[at] = at % 2 ? (real)NAN : (real)INFINITY;
+                    if (at >= 0 && n % 3) params[at] = at % 2 ? (real)NAN : (real)INFINITY;
+                    if (at >= 0 && n % 3 == 0) grads[at] = (real)NAN; /* also where infinity would be clipped */
                     agree((run_update(kernels, kind, &batch) != 0) == (at >= 0), kernels, fnn_optimizer_name(kind), n,
                           "what is not finite");
                 }
