@@ -142,12 +142,26 @@ class PythonTraining:
         if any(self._clipping):
             grads *= scale
             scale = 1.0
-            clip_gradients(parameters, *(bound or None for bound in self._clipping))
+            self._clip()
         # Python looks for signals at calls: there is none between these three lines.
         parameters.draws[0] += 1
         self._applied = True
         status = _core.update(network, self._state, rate, scale, numbers, grads)
         return status, loss_sum, weight_sum
+
+    def _clip(self) -> None:
+        """Clip the mean gradient with penalties; the update adds these, so they are taken off again."""
+        parameters, penalties = self._parameters, None
+        if parameters.graph.penalized:
+            penalties = allocate(parameters.grads.shape, parameters.dtype, zero=True)
+            for number, segment in enumerate(parameters.graph.segments):
+                w = parameters.tensor(number).reshape(-1)
+                part = penalties[segment.offset : segment.offset + segment.size]
+                part[...] = segment.l1 * np.sign(w) + 2 * segment.l2 * w
+            parameters.grads += penalties
+        clip_gradients(parameters, *(bound or None for bound in self._clipping))
+        if penalties is not None:
+            parameters.grads -= penalties
 
 
 def loss_sums(
