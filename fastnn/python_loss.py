@@ -50,6 +50,7 @@ class PythonTraining:
         self._data: tuple[Any, ...] | None = None
         self._seed = 0
         self._clipping = (0.0, 0.0)
+        self._applied = False  # whether the batch under way has changed the network
 
     def bind(
         self,
@@ -97,7 +98,20 @@ class PythonTraining:
         return _core.FINISHED, self.threads, n_steps, loss_sum, weight_sum
 
     def _step(self, step: int, rate: float) -> tuple[int, float, float]:
-        """One batch -> (status, sum over rows of weight . loss, sum of weights)."""
+        """One batch -> (status, sum over rows of weight . loss, sum of weights).
+
+        The forward pass moves running statistics: they go back where they were unless the batch is applied.
+        """
+        statistics = self._parameters.numbers[self._parameters.params.size :]
+        before = statistics.copy()
+        self._applied = False
+        try:
+            return self._try_step(step, rate)
+        finally:
+            if not self._applied:
+                statistics[...] = before
+
+    def _try_step(self, step: int, rate: float) -> tuple[int, float, float]:
         assert self._data is not None
         x, values, weights, kept, order, _ = self._data
         first, last = step * self._batch, min((step + 1) * self._batch, len(x) if order is None else len(order))
@@ -114,6 +128,7 @@ class PythonTraining:
         weight = None if weights is None else weights[chosen]
         loss_sum, weight_sum = sums(loss, weight, rows)
         if weight_sum == 0:
+            parameters.draws[0] += 1
             return _core.FINISHED, 0.0, 0.0
         if parameters.graph.penalized:
             loss_sum += weight_sum * _core.penalty(network, numbers)
@@ -127,10 +142,26 @@ class PythonTraining:
         if any(self._clipping):
             grads *= scale
             scale = 1.0
-            clip_gradients(parameters, *(bound or None for bound in self._clipping))
-        status = _core.update(network, self._state, rate, scale, numbers, grads)
+            self._clip()
+        # Python looks for signals at calls: there is none between these three lines.
         parameters.draws[0] += 1
+        self._applied = True
+        status = _core.update(network, self._state, rate, scale, numbers, grads)
         return status, loss_sum, weight_sum
+
+    def _clip(self) -> None:
+        """Clip the mean gradient with penalties; the update adds these, so they are taken off again."""
+        parameters, penalties = self._parameters, None
+        if parameters.graph.penalized:
+            penalties = allocate(parameters.grads.shape, parameters.dtype, zero=True)
+            for number, segment in enumerate(parameters.graph.segments):
+                w = parameters.tensor(number).reshape(-1)
+                part = penalties[segment.offset : segment.offset + segment.size]
+                part[...] = segment.l1 * np.sign(w) + 2 * segment.l2 * w
+            parameters.grads += penalties
+        clip_gradients(parameters, *(bound or None for bound in self._clipping))
+        if penalties is not None:
+            parameters.grads -= penalties
 
 
 def loss_sums(
