@@ -50,6 +50,7 @@ class PythonTraining:
         self._data: tuple[Any, ...] | None = None
         self._seed = 0
         self._clipping = (0.0, 0.0)
+        self._sums: NDArray[np.float64] | None = None
         self._applied = False  # whether the batch under way has changed the network
 
     def bind(
@@ -72,6 +73,10 @@ class PythonTraining:
         """As ``_core.Training.set_clipping``, of the data's gradient alone: penalties are added after it."""
         self._clipping = norm, value
 
+    def measure(self, segment_sums: NDArray[np.float64]) -> None:
+        """As ``_core.Training.measure``: sums of squares of the last step."""
+        self._sums = segment_sums
+
     def release(self) -> None:
         """Let go of the data."""
         self._data = None
@@ -90,12 +95,26 @@ class PythonTraining:
         rates = np.broadcast_to(learning_rate, n_steps).tolist()
         loss_sum = weight_sum = 0.0
         for done, rate in enumerate(rates):
+            before = self._parameters.params.copy() if done == n_steps - 1 and self._sums is not None else None
             status, loss, weight = self._step(first_step + done, rate)
+            if before is not None and weight:
+                self._measure(before, weight)
             loss_sum += loss
             weight_sum += weight
             if status != _core.FINISHED:  # a bad update is counted among the completed steps, a bad loss is not
                 return status, self.threads, done + (status == _core.BAD_UPDATE), loss_sum, weight_sum
         return _core.FINISHED, self.threads, n_steps, loss_sum, weight_sum
+
+    def _measure(self, before: NDArray[Any], weight: float) -> None:
+        """Sums of squares of the mean gradient, of the update and of the old parameters, of each tensor."""
+        assert self._sums is not None
+        scale = 1.0 if any(self._clipping) else 1 / weight
+        for sums, segment in zip(self._sums, self._parameters.graph.segments, strict=True):
+            part = slice(segment.offset, segment.offset + segment.size)
+            old = before[part].astype(np.float64)
+            gradient, new = self._parameters.grads[part] * scale, self._parameters.params[part]
+            for i, values in enumerate((gradient, new - old, old)):
+                sums[i] = np.square(values, dtype=np.float64).sum()
 
     def _step(self, step: int, rate: float) -> tuple[int, float, float]:
         """One batch -> (status, sum over rows of weight . loss, sum of weights).
