@@ -186,8 +186,13 @@ def _about_outputs(layers: list[LayerHealth]) -> list[str]:
 # ---- steps ----------------------------------------------------------------------------------------------------------
 
 
-def with_steps(health: Health, parameters: Parameters, layers: tuple[Layer, ...], sums: NDArray[np.float64]) -> Health:
-    """The same with gradients and updates, from the sums of squares (segments, 3) of a step."""
+def with_steps(
+    health: Health, parameters: Parameters, layers: tuple[Layer, ...], sums: NDArray[np.float64], factor: float
+) -> Health:
+    """The same with gradients and updates, from the sums of squares (segments, 3) of a step.
+
+    `factor` is what a schedule made of the learning rate: a step that was meant to be small is no illness.
+    """
     totals: dict[str, list[float]] = {}
     for segment, (gradient, update, weight) in zip(parameters.graph.segments, sums.tolist(), strict=True):
         if segment.frozen:
@@ -208,10 +213,10 @@ def with_steps(health: Health, parameters: Parameters, layers: tuple[Layer, ...]
                 update=math.sqrt(update / weight) if weight > 0 else None,
             )
         found.append(layer)
-    return Health(tuple(found), (*health.warnings, *_about_steps(found)))
+    return Health(tuple(found), (*health.warnings, *_about_steps(found, factor)))
 
 
-def _about_steps(layers: list[LayerHealth]) -> list[str]:
+def _about_steps(layers: list[LayerHealth], factor: float) -> list[str]:
     said = []
     trained = [layer for layer in layers if layer.gradient_size is not None]
     if len(trained) > 1:
@@ -235,7 +240,7 @@ def _about_steps(layers: list[LayerHealth]) -> list[str]:
                 f"{layer.layer}: one step changes its weights by {100 * layer.update:.0f} % (about 0.1 % is usual). "
                 "Try a lower learning rate, or clip_norm=1.0"
             )
-        elif layer.update is not None and 0 < layer.update < SMALL_UPDATE:
+        elif layer.update is not None and 0 < layer.update < SMALL_UPDATE * min(factor, 1.0):
             said.append(
                 f"{layer.layer}: one step changes its weights by {layer.update:.1g} of their size (about 1e-3 is "
                 "usual), so it hardly learns. Try a higher learning rate"
@@ -252,7 +257,7 @@ class Checkup:
         self._x, self._rows = x, rows
         self.taken: Health | None = None
 
-    def finish(self, epochs: int) -> Health | None:
+    def finish(self, epochs: int, factor: float) -> Health | None:
         """At the end of a fit of so many epochs; None where nothing was trained."""
         if epochs == 0:
             return None
@@ -262,7 +267,7 @@ class Checkup:
         health = Health((), ())
         if rows >= FEWEST_ROWS:
             health = examine(self._parameters, self._parameters.numbers, self._layers, self._x[:rows])
-        return with_steps(health, self._parameters, self._layers, self.sums)
+        return with_steps(health, self._parameters, self._layers, self.sums, factor)
 
 
 # ---- data and curves ------------------------------------------------------------------------------------------------

@@ -63,7 +63,8 @@ class History:
             for name, values in self.history.items()
             if values and name not in ("seconds", "learning_rate")
         ]
-        lines = [f"{self.epochs} epochs: {'; '.join(curves)}" if curves else "no epoch was completed"]
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        lines = [f"{epochs}: {'; '.join(curves)}" if curves else "no epoch was completed"]
         if self.health is not None:
             lines.append(str(self.health))
         lines += [f"! {remark}" for remark in (*self.remarks, *about_curves(self.history))]

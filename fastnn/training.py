@@ -222,7 +222,8 @@ class Fit:
                 history.append(logs)
                 self.progress.epoch(epoch, logs)
                 self._call_back("on_epoch_end", net, epoch, dict(logs))
-            history.health = self.checkup.finish(history.epochs)
+            rate = self.optimizer.learning_rate
+            history.health = self.checkup.finish(history.epochs, float(self.last_rate) / rate if rate else 1.0)
             self._call_back("on_fit_end", net)
         finally:
             shared.token = (self.parameters.numbers,)
