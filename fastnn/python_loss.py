@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
-from .clipping import clip_gradients
 from .inputs import numbers
 from .losses import Objective, PythonLoss
 from .parameters import Parameters
@@ -68,7 +67,7 @@ class PythonTraining:
         self._seed = seed
 
     def set_clipping(self, norm: float, value: float) -> None:
-        """As ``_core.Training.set_clipping``, of the data's gradient alone: penalties are added after it."""
+        """As ``_core.Training.set_clipping``."""
         self._clipping = norm, value
 
     def release(self) -> None:
@@ -123,12 +122,7 @@ class PythonTraining:
             _check_finite(gradient, self._loss.name)
         doutputs = np.ascontiguousarray(gradient if weight is None else gradient * weight[:, np.newaxis], dtype)
         _core.backward(network, numbers, seed, draw, rows, doutputs, self._workspace, grads, False, None, self.threads)
-        scale = 1 / weight_sum
-        if any(self._clipping):
-            grads *= scale
-            scale = 1.0
-            clip_gradients(parameters, *(bound or None for bound in self._clipping))
-        status = _core.update(network, self._state, rate, scale, numbers, grads)
+        status = _core.update(network, self._state, rate, 1 / weight_sum, numbers, grads, *self._clipping)
         parameters.draws[0] += 1
         return status, loss_sum, weight_sum
 
