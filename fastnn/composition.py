@@ -115,8 +115,8 @@ class Branches(Layer):
         found = tuple(checked_layers(branch, f"branches[{place}]") for place, branch in enumerate(branches))
         if not found:
             raise ValueError("branches is empty")
-        every = [id(layer) for branch in found for layer in branch]
-        if len(set(every)) < len(every):
+        every = [layer for branch in found for layer in branch]
+        if any(layer in every[:place] for place, layer in enumerate(every)):
             raise ValueError("branches: a layer is in two branches; make a new one for each")
         return found
 

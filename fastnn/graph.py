@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,7 +68,8 @@ class Learned:
     columns: tuple[int, ...]
 
 
-class Operation(NamedTuple):
+@dataclass(frozen=True)
+class Operation:
     """One operation, with the fields of ``fnn_op`` in their order."""
 
     kind: int
@@ -224,7 +225,7 @@ class Graph:
             (s.offset, s.rows, s.columns, s.learning_rate_factor, s.l1, s.l2, int(s.decays), int(s.frozen))
             for s in self.segments
         ]
-        operations = [tuple(operation) for operation in self.operations]
+        operations: list[Any] = [tuple(vars(operation).values()) for operation in self.operations]
         return _core.Network(REAL_TYPES[dtype.name], operations, self.widths, segments, self.at, self.n_state)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from . import decision_metrics, number_metrics, score_metrics
 from .decision_metrics import F1, Average, Precision, Recall
 from .inputs import ROWS_AT_A_TIME, Targets
-from .losses import Objective
+from .losses import Objective, PythonLoss
 from .metric_function import Better, MetricFunction
 from .outcomes import Outcome, Task
 from .registry import Registry
@@ -61,19 +61,33 @@ class Metric:
         """ValueError if it does not fit the task."""
         if self.row is None:
             return
-        task = Task.of(objective)
-        reason = self.row.check(task, outputs, objective.columns)
+        task, columns = self._task(objective, y.y, outputs)
+        reason = self.row.check(task, outputs, columns)
         if reason is None and task.kind == "numbers" and self.row.needs != "numbers":
-            reason = _no_yes_or_no(y.y, objective, outputs)
+            reason = _no_yes_or_no(y.y, columns, objective, outputs)
+        if reason is None and task.kind == "classes" and y.values is not None and columns == 1:
+            reason = _no_labels(y.values, outputs)
         if reason is not None:
             raise ValueError(f"metric {self.name!r} {reason}")
+
+    def _task(self, objective: Objective, y: NDArray[Any], outputs: int) -> tuple[Task, int]:
+        """What y and the outputs mean, and the columns of y.
+
+        A Python function as loss says neither: y is numbers, but for a metric of classes a single column beside
+        several outputs is class numbers.
+        """
+        if not isinstance(objective.loss, PythonLoss) or self.row is None:
+            return Task.of(objective), objective.columns
+        columns = y.reshape(len(y), -1).shape[1]
+        classes = columns == 1 < outputs and self.row.needs != "numbers"
+        return Task("classes" if classes else "numbers", probabilities=False), columns
 
     def measure(
         self, y: NDArray[Any], output: NDArray[Any], weights: NDArray[np.float64] | None, objective: Objective
     ) -> float:
         """Its value. y holds labels (rows,), or values (rows, outputs)."""
         if self.row is not None:
-            return self.row.measure(Outcome(y, output, weights, Task.of(objective)))
+            return self.row.measure(Outcome(y, output, weights, self._task(objective, y, output.shape[1])[0]))
         assert self.own is not None
         y = y.reshape(len(y), -1)
         value: Any = self.own(y if y.dtype == output.dtype else y.astype(output.dtype), output)
@@ -83,11 +97,17 @@ class Metric:
             raise TypeError(f"metric {self.name!r} must return a number, not {type(value).__name__}") from None
 
 
-def _no_yes_or_no(y: NDArray[Any], objective: Objective, outputs: int) -> str | None:
+def _no_labels(y: NDArray[Any], outputs: int) -> str | None:
+    """Why y (rows, 1) is no column of class numbers, or None."""
+    wrong = y[~np.isin(y, np.arange(outputs))]
+    return f"needs class numbers in 0..{outputs - 1}, but y holds {wrong.flat[0]}" if wrong.size else None
+
+
+def _no_yes_or_no(y: NDArray[Any], columns: int, objective: Objective, outputs: int) -> str | None:
     """Why y of a loss of numbers is no yes and no, or None: it holds two values, 0 and 1 of a single output."""
     loss = objective.loss.name
-    if objective.columns != outputs:
-        return f"needs one output for each column of y, but loss {loss!r} has {outputs} for {objective.columns}"
+    if columns != outputs:
+        return f"needs one output for each column of y, but loss {loss!r} has {outputs} for {columns}"
     no, yes = (0, 1) if outputs == 1 else (y.min(), y.max())  # of several outputs the largest is what counts
     for start in range(0, len(y), ROWS_AT_A_TIME):
         piece = y[start : start + ROWS_AT_A_TIME]

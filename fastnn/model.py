@@ -185,7 +185,8 @@ class Sequential:
         loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
             Default by the last layer: softmax "cross_entropy", sigmoid "binary_cross_entropy", else "mse". A function
             f(y, output), both (rows, columns) in the network's dtype, returns the loss of each row, (rows,), and its
-            gradient with respect to the output, (rows, outputs); it is not saved in files.
+            gradient with respect to the output, (rows, outputs); it is not saved in files. It sees y and outputs in
+            their own units, with ``scale_targets`` too.
         optimizer : str or Optimizer, default "adam"
         epochs : int, default 10
             Further passes over the rows.

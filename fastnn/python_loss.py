@@ -49,6 +49,7 @@ class PythonTraining:
         self._data: tuple[Any, ...] | None = None
         self._seed = 0
         self._clipping = (0.0, 0.0)
+        self._applied = False  # whether the batch under way has changed the network
 
     def bind(
         self,
@@ -96,7 +97,20 @@ class PythonTraining:
         return _core.FINISHED, self.threads, n_steps, loss_sum, weight_sum
 
     def _step(self, step: int, rate: float) -> tuple[int, float, float]:
-        """One batch -> (status, sum over rows of weight . loss, sum of weights)."""
+        """One batch -> (status, sum over rows of weight . loss, sum of weights).
+
+        The forward pass moves running statistics: they go back where they were unless the batch is applied.
+        """
+        statistics = self._parameters.numbers[self._parameters.params.size :]
+        before = statistics.copy()
+        self._applied = False
+        try:
+            return self._try_step(step, rate)
+        finally:
+            if not self._applied:
+                statistics[...] = before
+
+    def _try_step(self, step: int, rate: float) -> tuple[int, float, float]:
         assert self._data is not None
         x, values, weights, kept, order, _ = self._data
         first, last = step * self._batch, min((step + 1) * self._batch, len(x) if order is None else len(order))
@@ -113,6 +127,7 @@ class PythonTraining:
         weight = None if weights is None else weights[chosen]
         loss_sum, weight_sum = sums(loss, weight, rows)
         if weight_sum == 0:
+            parameters.draws[0] += 1
             return _core.FINISHED, 0.0, 0.0
         if parameters.graph.penalized:
             loss_sum += weight_sum * _core.penalty(network, numbers)
@@ -122,8 +137,11 @@ class PythonTraining:
             _check_finite(gradient, self._loss.name)
         doutputs = np.ascontiguousarray(gradient if weight is None else gradient * weight[:, np.newaxis], dtype)
         _core.backward(network, numbers, seed, draw, rows, doutputs, self._workspace, grads, False, None, self.threads)
-        status = _core.update(network, self._state, rate, 1 / weight_sum, numbers, grads, *self._clipping)
+        scale = 1 / weight_sum
+        # Python looks for signals at calls: there is none between these three lines.
         parameters.draws[0] += 1
+        self._applied = True
+        status = _core.update(network, self._state, rate, scale, numbers, grads, *self._clipping)
         return status, loss_sum, weight_sum
 
 

@@ -247,13 +247,17 @@ FUZZ = """
 
     def operations():
         # Networks of one operation of any kind, some numbers of which are wrong: what is made of them must run.
-        kind, rows = draw.randrange(14), draw.choice((1, 4, 5))
-        fields = [kind, 0, 1, -1, draw.choice((0, 0, -1)), -1, draw.choice((0, 1, 2)), 0, 0, 0, 0,
+        kind = draw.randrange(14)
+        rows = 1 if kind in (2, 5, 6, 7) else 4
+        weight = (kind not in (0, 2, 5, 6, 7, 10)) * -1
+        fields = [kind, 0, 1, -1, weight, -1, 2 if kind in (5, 6) else 0, 0, 0, 0, 0,
                   draw.choice((1, 4)), 0, 0.5, 0.5]
+        if kind == 1:
+            fields[3] = 1
         for _ in range(draw.choice((0, 0, 1, 2))):
             fields[draw.randrange(15)] = draw.choice((-1, 0, 1, 2, 3, 4, 5, 2**30, 0.5, 1e300))
         return [0, [tuple(fields)], [4, 4, 2], [(0, rows, 4, 1.0, 0.0, 0.0, 1, 0)] if fields[4] == 0 else [], 1,
-                draw.choice((0, 8, 16, 17))]
+                draw.choice((0, 16, 16, 17))]
 
     def use(*arguments):
         made = _core.Network(*arguments)
@@ -322,7 +326,7 @@ FUZZ = """
     kinds = set()
     done = {name: 0 for name in good}
     for _ in range(int(sys.argv[2])):
-        name = draw.choice([*good])
+        name = draw.choice([*good, "use", "use", "use"])
         call = use if name == "use" else getattr(owners.get(name, _core), name, None)
         arguments = good[name]()
         for place in range(len(arguments)):

@@ -51,6 +51,24 @@ def test_fashion_mnist_learns_in_one_epoch(tmp_path):
     assert float(re.search(r"test accuracy ([0-9.]+) %", printed)[1]) > 75
 
 
+def test_diabetes_regression_beats_ridge(tmp_path):
+    pytest.importorskip("sklearn")
+    printed = run("diabetes_regression.py", "--repetitions", "3", folder=tmp_path)
+    assert float(re.search(r"([-0-9.]+) % smaller; better in 3 of 3", printed)[1]) > 1
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_cart_pole_is_solved(seed, tmp_path):
+    printed = run("cart_pole.py", "--seed", seed, folder=tmp_path)
+    assert float(re.search(r"average of 100 episodes ([0-9.]+)", printed)[1]) >= 195
+
+
+@pytest.mark.parametrize("code, less", [("8", 30), ("2", 15)])
+def test_autoencoder_beats_principal_components(code, less, tmp_path):
+    printed = run("autoencoder.py", "--code", code, folder=tmp_path)
+    assert float(re.search(r"([-0-9.]+) % less", printed)[1]) > less
+
+
 def test_fashion_mnist_without_data_says_where_to_get_it(tmp_path):
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "fashion_mnist.py"), str(tmp_path)],

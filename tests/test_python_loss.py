@@ -62,7 +62,7 @@ def test_fit_as_with_the_native_loss(dtype, units, batch, optimizer, weighted, r
     X, y, w = problem(rng)
     Xv, yv, wv = problem(rng)
     arguments = {
-        "epochs": 3, "batch_size": batch, "verbose": 0, "metrics": ["accuracy"],
+        "epochs": 3, "batch_size": batch, "verbose": 0, "metrics": ["mae", "r2"],
         "sample_weight": w if weighted else None, "validation_data": (Xv, yv, wv) if weighted else (Xv, yv),
     }  # fmt: skip
     native, python = network(units, dtype=dtype), network(units, dtype=dtype)
@@ -70,8 +70,9 @@ def test_fit_as_with_the_native_loss(dtype, units, batch, optimizer, weighted, r
     found = python.fit(X, y, loss=mse, optimizer=copy.copy(optimizer), **arguments).history
     tolerance = TOLERANCE[dtype]
     np.testing.assert_allclose(python.params, native.params, rtol=0, atol=30 * tolerance)
-    for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
+    for name in ("loss", "val_loss", "mae", "val_mae"):
         np.testing.assert_allclose(found[name], expected[name], rtol=10 * tolerance, err_msg=name)
+    np.testing.assert_allclose(found["val_r2"], expected["val_r2"], rtol=0, atol=10 * tolerance)
     assert python._state.step == native._state.step
 
 
@@ -98,8 +99,8 @@ def test_train_step_and_evaluate_as_with_the_native_loss(dtype, units, rng):
     np.testing.assert_allclose(python.params, native.params, rtol=0, atol=10 * TOLERANCE[dtype])
     assert python._state.step == native._state.step == 2
     for weights in (None, w):
-        expected = native.evaluate(X, y, "mse", sample_weight=weights, metrics=["accuracy"])
-        found = native.evaluate(X, y, mse, sample_weight=weights, metrics=["accuracy"])
+        expected = native.evaluate(X, y, "mse", sample_weight=weights, metrics=["mae"])
+        found = native.evaluate(X, y, mse, sample_weight=weights, metrics=["mae"])
         assert found == pytest.approx(expected, rel=10 * TOLERANCE[dtype])
     assert python.evaluate(X, y) == python.evaluate(X, y, mse)  # the loss it was trained with
 
@@ -122,9 +123,9 @@ def test_part_of_the_rows_held_out(rng):
     X, y, w = problem(rng)
     native, python = network(), network()
     arguments = {"validation_fraction": 0.3, "sample_weight": w + 0.1, "epochs": 2, "batch_size": 16, "verbose": 0}
-    expected = native.fit(X, y, loss="mse", metrics=["accuracy"], **arguments).history
-    found = python.fit(X, y, loss=mse, metrics=["accuracy"], **arguments).history
-    for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
+    expected = native.fit(X, y, loss="mse", metrics=["mae"], **arguments).history
+    found = python.fit(X, y, loss=mse, metrics=["mae"], **arguments).history
+    for name in ("loss", "val_loss", "mae", "val_mae"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-10, err_msg=name)
 
 
@@ -190,13 +191,29 @@ def test_what_it_writes_into_its_arguments_changes_nothing_else(rng):
         return result
 
     tidy, other = network(), network()
-    expected = tidy.fit(X, y, loss=mse, metrics=["accuracy"], epochs=2, verbose=0, validation_data=(X, y)).history
-    found = other.fit(X, y, loss=careless, metrics=["accuracy"], epochs=2, verbose=0, validation_data=(X, y)).history
+    expected = tidy.fit(X, y, loss=mse, metrics=["mae"], epochs=2, verbose=0, validation_data=(X, y)).history
+    found = other.fit(X, y, loss=careless, metrics=["mae"], epochs=2, verbose=0, validation_data=(X, y)).history
     np.testing.assert_array_equal(other.params, tidy.params)
     assert {name: found[name] for name in found if name != "seconds"} == {
         name: expected[name] for name in found if name != "seconds"
     }
     assert np.isfinite(y).all()
+
+
+def test_y_and_output_are_in_their_own_units_where_targets_are_scaled(rng):
+    X, y, _ = problem(rng)
+    y, seen = 1000 + 100 * y, []
+
+    def watched(y, output):
+        seen.append((y, output))
+        return mse(y, output)
+
+    net = fn.Sequential([fn.Dense(2)], inputs=4, seed=0, dtype="float64", scale_targets=True)
+    net.fit(X, y, loss=watched, epochs=1, batch_size=None, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(seen[0][0], y)
+    assert np.abs(seen[0][1] - 1000).max() < 1000
+    np.testing.assert_allclose(net.evaluate(X, y, mse)["loss"], ((net.predict(X) - y) ** 2).mean())
+    assert fn.check_gradients(net, X, y, loss=mse) < 1e-7
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.longdouble, int])
@@ -222,6 +239,72 @@ def test_an_object_with_a_call_is_a_function_too(rng):
     net.fit(X, y, loss=Scaled(2.0), epochs=1, verbose=0)
     assert net.history.loss == "Scaled"
     assert net.evaluate(X, y)["loss"] == pytest.approx(2 * net.evaluate(X, y, mse)["loss"])
+
+
+def test_metrics_beside_a_function(rng):
+    """y is numbers; class numbers where it is one column beside several outputs and the metric needs classes."""
+    X, labels = rng.normal(size=(ROWS, 4)), rng.integers(0, 3, ROWS)
+    net = network(outputs=3, last="softmax")
+    asked = {"metrics": ["accuracy", "top_2", lambda y, output: y.shape[1]]}
+    found = net.evaluate(X, labels, cross_entropy, **asked)
+    assert found == pytest.approx(net.evaluate(X, labels, "cross_entropy", **asked))
+    for wrong in (labels + 1, labels + 0.5, labels - 1):
+        with pytest.raises(ValueError, match=r"metric 'accuracy' needs class numbers in 0\.\.2"):
+            net.evaluate(X, wrong, lambda y, output: mse(y, output), metrics=["accuracy"])
+    for metric, outputs in (("mae", 3), ("log_loss", 3), ("accuracy", 2)):
+        with pytest.raises(ValueError, match=f"metric '{metric}' needs"):
+            network(outputs=outputs).evaluate(X, rng.normal(size=ROWS), mse, metrics=[metric])
+    with pytest.raises(ValueError, match="metric 'accuracy' needs classes"):
+        network().evaluate(X, rng.normal(size=(ROWS, 2)), mse, metrics=["accuracy"])
+
+    def poisson(y, output):
+        return mse(y, output)
+
+    y = rng.normal(size=(ROWS, 2))  # the name is no reason to take outputs for logarithms
+    mae = network().evaluate(X, y, poisson, metrics=["mae"])["mae"]
+    assert mae == pytest.approx(np.abs(network().predict(X) - y).mean())
+
+
+LAYERS = {
+    "dropout": lambda: [fn.Dense(9, "tanh"), fn.Dropout(0.3)],
+    "noise": lambda: [fn.GaussianNoise(0.1), fn.Dense(9, "tanh")],
+    "batch norm": lambda: [fn.Dense(9, "tanh"), fn.BatchNorm()],
+    "layer norm in a residual": lambda: [fn.Dense(9, "tanh"), fn.Residual([fn.LayerNorm(), fn.Dense(9, "relu")])],
+    "penalties": lambda: [fn.Dense(9, "tanh", l1=0.01, l2=0.02)],
+}
+
+
+@pytest.mark.parametrize("clipping", [{}, {"clip_norm": 0.3}, {"clip_value": 0.01}, {"accumulate": 2}], ids=str)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_every_kind_of_layer_and_update(kind, clipping, rng):
+    """The same masks, running statistics, penalties and limits as in the native loop."""
+    X, y, w = problem(rng)
+    order = np.argsort(w, kind="stable")  # the first batch has no weight
+    X, y, w = X[order], y[order], w[order]
+    assert not w[:8].any()
+    found = []
+    for loss in ("mse", mse):
+        net = fn.Sequential([*LAYERS[kind](), fn.Dense(2)], inputs=4, seed=1, dtype="float64")
+        history = net.fit(
+            X, y, loss=loss, sample_weight=w, epochs=3, batch_size=8, shuffle=False, validation_data=(X, y), verbose=0,
+            **clipping,
+        ).history  # fmt: skip
+        found.append((net._parameters.numbers, history["loss"], history["val_loss"], net._parameters.draws))
+    for native, python in zip(*found, strict=True):
+        np.testing.assert_allclose(python, native, rtol=0, atol=1e-12)
+
+
+def test_an_error_leaves_running_statistics_as_they_were(rng):
+    X, y, _ = problem(rng)
+    net = fn.Sequential([fn.Dense(9), fn.BatchNorm(), fn.Dense(2)], inputs=4, seed=1)
+    net.fit(X, y, loss=mse, epochs=1, verbose=0)
+    before = net._parameters.numbers.copy()
+    for wrong in (lambda y, output: None, lambda y, output: (np.full(len(y), np.nan), output)):
+        with pytest.raises((TypeError, fn.DivergenceError)):
+            net.train_step(X, y, wrong)
+        np.testing.assert_array_equal(net._parameters.numbers, before)
+    net.train_step(X, y, mse, sample_weight=np.zeros(ROWS))
+    np.testing.assert_array_equal(net._parameters.numbers, before)
 
 
 # ---- check_gradients -------------------------------------------------------------------------------------------------
