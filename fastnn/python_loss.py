@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
-from .clipping import clip_gradients
 from .inputs import numbers
 from .losses import Objective, PythonLoss
 from .parameters import Parameters
@@ -70,7 +69,7 @@ class PythonTraining:
         self._seed = seed
 
     def set_clipping(self, norm: float, value: float) -> None:
-        """As ``_core.Training.set_clipping``, of the data's gradient alone: penalties are added after it."""
+        """As ``_core.Training.set_clipping``."""
         self._clipping = norm, value
 
     def measure(self, segment_sums: NDArray[np.float64]) -> None:
@@ -158,29 +157,11 @@ class PythonTraining:
         doutputs = np.ascontiguousarray(gradient if weight is None else gradient * weight[:, np.newaxis], dtype)
         _core.backward(network, numbers, seed, draw, rows, doutputs, self._workspace, grads, False, None, self.threads)
         scale = 1 / weight_sum
-        if any(self._clipping):
-            grads *= scale
-            scale = 1.0
-            self._clip()
         # Python looks for signals at calls: there is none between these three lines.
         parameters.draws[0] += 1
         self._applied = True
-        status = _core.update(network, self._state, rate, scale, numbers, grads)
+        status = _core.update(network, self._state, rate, scale, numbers, grads, *self._clipping)
         return status, loss_sum, weight_sum
-
-    def _clip(self) -> None:
-        """Clip the mean gradient with penalties; the update adds these, so they are taken off again."""
-        parameters, penalties = self._parameters, None
-        if parameters.graph.penalized:
-            penalties = allocate(parameters.grads.shape, parameters.dtype, zero=True)
-            for number, segment in enumerate(parameters.graph.segments):
-                w = parameters.tensor(number).reshape(-1)
-                part = penalties[segment.offset : segment.offset + segment.size]
-                part[...] = segment.l1 * np.sign(w) + 2 * segment.l2 * w
-            parameters.grads += penalties
-        clip_gradients(parameters, *(bound or None for bound in self._clipping))
-        if penalties is not None:
-            parameters.grads -= penalties
 
 
 def loss_sums(
