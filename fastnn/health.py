@@ -58,6 +58,15 @@ class LayerHealth:
         The same per parameter: the root of the mean square.
     update : float or None
         Norm of that step's update over the norm of the weights.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn as fn
+    >>> X = np.linspace(-1, 1, 640)[:, None]
+    >>> net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(1)], seed=0)
+    >>> first = net.fit(X, X**2, epochs=20, verbose=0).health.layers[0]
+    >>> first.layer, first.finite, 0 < first.update < 0.1
+    ('layer 0', True, True)
     """
 
     layer: str

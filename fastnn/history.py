@@ -55,8 +55,11 @@ class History:
         >>> import numpy as np, fastnn as fn
         >>> X = np.linspace(-1, 1, 640)[:, None]
         >>> net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(1)], seed=0)
-        >>> print(net.fit(X, X**2, epochs=20, verbose=0).report().splitlines()[0])
-        20 epochs: loss 0.1346 -> 0.004482
+        >>> print(net.fit(X, X**2, epochs=20, verbose=0).report())    # doctest: +ELLIPSIS
+        20 epochs: loss ...
+        layer    activation  dead  saturated  gradient  update/weight
+        layer 0  tanh           -       0.0%  ...
+        layer 1  linear         -          -  ...
         """
         curves = [
             f"{name} {values[0]:.4g} -> {values[-1]:.4g}"

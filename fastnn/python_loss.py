@@ -107,7 +107,7 @@ class PythonTraining:
     def _measure(self, before: NDArray[Any], weight: float) -> None:
         """Sums of squares of the mean gradient, of the update and of the old parameters, of each tensor."""
         assert self._sums is not None
-        scale = 1.0 if any(self._clipping) else 1 / weight
+        scale = 1 / weight
         for sums, segment in zip(self._sums, self._parameters.graph.segments, strict=True):
             part = slice(segment.offset, segment.offset + segment.size)
             old = before[part].astype(np.float64)
