@@ -39,7 +39,7 @@ SMALL_UPDATE = 1e-7
 
 @dataclass(frozen=True)
 class LayerHealth:
-    """One layer.
+    """What was found out about one layer.
 
     Attributes
     ----------
