@@ -100,8 +100,8 @@ class Embedding(Layer):
         super().__init__(name, trainable, learning_rate_factor)
 
     def add_to(self, graph: Graph) -> None:
-        if graph.segments or graph.learned:
-            raise ValueError("Embedding must be the first layer: it reads whole numbers")
+        if not graph.is_input(graph.at):
+            raise ValueError("Embedding must be the first layer, or the first of a branch: it reads columns of X")
         columns = graph.width
         weight = graph.tensor(self, "weight", self.categories + 1, self.units, VECTORS, decays=False)
         graph.add(_core.EMBEDDING, columns * self.units, weight=weight, count=columns)
