@@ -600,7 +600,9 @@ class Sequential:
 
     def __repr__(self) -> str:
         known = "" if self.inputs is None else f", inputs={self.inputs}"
-        return f"Sequential([{', '.join(map(repr, self.layers))}]{known}, seed={self.seed}, dtype={self.dtype.name!r})"
+        scaled = ", scale_targets=True" if self.scale_targets else ""
+        layers = ", ".join(map(repr, self.layers))
+        return f"Sequential([{layers}]{known}, seed={self.seed}, dtype={self.dtype.name!r}{scaled})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parameters is None:

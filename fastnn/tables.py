@@ -272,6 +272,11 @@ class Table(Layer):
             **super().config(),
         }
 
+    def _spelled(self) -> dict[str, Any]:
+        shown = {**self.config(), "categorical": self._found}
+        del shown["learned"]
+        return shown
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         arguments = dict(config)

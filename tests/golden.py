@@ -14,9 +14,13 @@ import argparse
 import hashlib
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parent))  # with PYTHONSAFEPATH the script's own folder is not searched
+
 import stacks
 
 import fastnn as fn
