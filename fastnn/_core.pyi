@@ -140,7 +140,14 @@ def backward(
     threads: int,
 ) -> None: ...
 def update(
-    network: Network, optimizer: OptimizerState, learning_rate: float, scale: float, params: _Array, grads: _Array
+    network: Network,
+    optimizer: OptimizerState,
+    learning_rate: float,
+    scale: float,
+    params: _Array,
+    grads: _Array,
+    clip_norm: float = 0.0,
+    clip_value: float = 0.0,
 ) -> int: ...
 def penalty(network: Network, params: _Array) -> float: ...
 def gradient_norm(network: Network, grads: _Array) -> float: ...

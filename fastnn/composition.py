@@ -83,7 +83,7 @@ class Residual(Layer):
         graph.branch(last=False)
         with graph.within(self):
             for layer in self.layers:
-                layer.add_to(graph)
+                graph.follow(layer)
         if graph.width != graph.widths[around]:
             raise ValueError(
                 f"Residual: its layers turn {graph.widths[around]} columns into {graph.width}, but x + f(x) needs as "
@@ -181,7 +181,7 @@ class Concat(Branches):
             graph.branch(last=place == len(self.branches) - 1)
             with graph.within(self):
                 for layer in branch:
-                    layer.add_to(graph)
+                    graph.follow(layer)
             ends.append(graph.at)
         join(graph, ends)
 
@@ -244,7 +244,7 @@ class Split(Branches):
             graph.copy_columns(first, count, graph.buffer(count), 0)
             with graph.within(self):
                 for layer in branch:
-                    layer.add_to(graph)
+                    graph.follow(layer)
             ends.append(graph.at)
             first += count
         join(graph, ends)

@@ -24,6 +24,8 @@ from .arguments import number, true_or_false, whole_number
 from .clipping import clip_gradients
 from .errors import DivergenceError
 from .graph import Graph, build
+from .health import ROWS as HEALTH_ROWS
+from .health import Health, examine
 from .history import History
 from .layers import Dense, Layer, all_parts
 from .losses import LossFunction, resolve_loss
@@ -507,6 +509,32 @@ class Sequential:
         chosen = resolve_metrics(metrics)
         run = evaluation.Evaluation(parameters, objective, chosen, x, targets, weights, threads)
         return parameters.shared.read(run.run)
+
+    def health(self, X: Any) -> Health:
+        """Look at the outputs of every layer for rows of X: dead units, saturation, values that are not finite.
+
+        Parameters
+        ----------
+        X : array-like (rows, inputs)
+            Some hundred rows are enough; at most 256 are looked at, spread evenly.
+
+        Returns
+        -------
+        Health
+            Print it. What training says of gradients and updates is in ``History.report()``.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(4, "tanh"), fn.Dense(1)], inputs=2, seed=0)
+        >>> net.health(np.full((3, 2), 1000.0)).layers[0].saturated
+        1.0
+        """
+        parameters = self._built()
+        x = inputs.training_features(X, parameters.inputs)
+        x = np.ascontiguousarray(x[:: -(-x.shape[0] // HEALTH_ROWS)])
+        inputs.check_finite(x, self.dtype, "X")
+        return parameters.shared.read(lambda numbers: examine(parameters, numbers, self.layers, x))
 
     def predictor(self) -> _core.Predictor:
         """A frozen copy of the weights, called as a function: the fastest way to the output of one row.

@@ -649,6 +649,7 @@ static exact step_of(const rule *r, int64_t t, exact p, exact g, exact *state, e
     const exact rate = (exact)r->learning_rate, first = (exact)r->hyper[0];
     const exact old = magnitude(state[0]);
     exact direction = 0;
+    *error = 0;
     g = g * (exact)r->scale + (exact)r->l1 * (exact)((p > 0) - (p < 0)) + 2 * (exact)r->l2 * p;
     g = clipped(g * (r->factor > 0 ? (exact)r->factor : 1), (exact)r->bound);
     p -= (exact)r->decay * p;
