@@ -212,6 +212,10 @@ class Table(Layer):
             if count and given is None:
                 self._found[column] = checked_categories(max(int(codes.max()) + 1, 1), f"categories of column {column}")
 
+    def forget_categories(self) -> None:
+        """Back to what was said."""
+        self._found = dict(self._given)
+
     def add_to(self, graph: Graph) -> None:
         if graph.at != 0 or graph.segments:
             raise ValueError("Table must be the first layer: it names columns of X")
