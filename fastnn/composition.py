@@ -95,6 +95,9 @@ class Residual(Layer):
     def config(self) -> dict[str, Any]:
         return {"layers": described(self.layers), **super().config()}
 
+    def _spelled(self) -> dict[str, Any]:
+        return {**self.config(), "layers": list(self.layers)}
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         return cls(**{**config, "layers": from_description(config["layers"])})
@@ -122,6 +125,9 @@ class Branches(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"branches": [described(branch) for branch in self.branches], **super().config()}
+
+    def _spelled(self) -> dict[str, Any]:
+        return {**self.config(), "branches": [list(branch) for branch in self.branches]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:

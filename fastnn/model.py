@@ -28,6 +28,7 @@ from .health import ROWS as HEALTH_ROWS
 from .health import Health, examine
 from .history import History
 from .layers import Dense, Layer, all_parts
+from .learning import forget_categories
 from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
@@ -255,7 +256,12 @@ class Sequential:
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
             callbacks, sample_weight, class_weight, threads, verbose, schedule, clip_norm, clip_value, accumulate,
         )  # fmt: skip
-        return Fit(self, asked).run()
+        try:
+            fit = Fit(self, asked)
+        except BaseException:
+            forget_categories(self)
+            raise
+        return fit.run()
 
     @one_at_a_time
     def train_step(
@@ -501,7 +507,8 @@ class Sequential:
         """
         parameters = self._built()
         graph = parameters.graph
-        objective = resolve_loss(self._loss if loss is None else loss, graph.last_activation, graph.width)
+        chosen_loss = self._loss if loss is None else loss
+        objective = resolve_loss(chosen_loss, graph.last_activation, graph.width, graph.rescale >= 0)
         x = inputs.training_features(X, parameters.inputs)
         targets = inputs.targets(y, x.shape[0], objective, graph.width, self.dtype)
         weights = inputs.sample_weights(sample_weight, x.shape[0])
@@ -628,7 +635,9 @@ class Sequential:
 
     def __repr__(self) -> str:
         known = "" if self.inputs is None else f", inputs={self.inputs}"
-        return f"Sequential([{', '.join(map(repr, self.layers))}]{known}, seed={self.seed}, dtype={self.dtype.name!r})"
+        scaled = ", scale_targets=True" if self.scale_targets else ""
+        layers = ", ".join(map(repr, self.layers))
+        return f"Sequential([{layers}]{known}, seed={self.seed}, dtype={self.dtype.name!r}{scaled})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parameters is None:

@@ -88,7 +88,7 @@ class Fit:
         self.x = inputs.training_features(asked.X, net.inputs)
         find_categories(net, self.x)
         graph = net._graph_for(self.x.shape[1])
-        self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width)
+        self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width, graph.rescale >= 0)
         rows = self.x.shape[0]
         self.y = inputs.targets(asked.y, rows, self.objective, graph.width, net.dtype)
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
