@@ -190,8 +190,8 @@ enum {
     NARROW, WIDE, LONG_ROWS, THIN, ALONE, CHUNKED, /* dense layers and activations */
     NORMS, RANDOM, COLUMNS, MIXED, RANDOM_CHUNKS, N_NETWORKS
 };
-static const char *const network_names[N_NETWORKS] = {"narrow", "wide",  "long rows", "thin",  "alone",        "chunked",
-                                                      "norms",  "random", "columns",   "mixed", "random chunks"};
+static const char *const network_names[N_NETWORKS] = {
+    "narrow", "wide", "long rows", "thin", "alone", "chunked", "norms", "random", "columns", "mixed", "random chunks"};
 
 const char *network_name(int index) { return index < N_NETWORKS ? network_names[index] : NULL; }
 int network_called(const char *name) { return called(name, network_name); }
@@ -222,7 +222,7 @@ int layers_train_apart(const layers *l) {
     return layers_have(l, FNN_DROPOUT) || layers_have(l, FNN_NOISE) || layers_have(l, FNN_BATCH_NORM);
 }
 
-/* Residuals: one of two layers around norms of rows, with an activation over the sum; one of the input; an empty one. */
+/* Residuals: one of the input, one with norms of rows whose sum an activation overwrites, and an empty one. */
 static void build_norms(layers *l) {
     layers_branch(l, 0, 0, 6, 1);
     layers_dense(l, 19, 1);

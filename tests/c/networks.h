@@ -127,7 +127,8 @@ int run_same(const run *one, const run *other);
 /* Where the next step of a run begins, and how many rows it has. */
 ptrdiff_t run_first_row(const run *r);
 ptrdiff_t run_rows(const run *r);
-/* fnn_forward() of that step's rows with its masks, of this network (or network_before_loss()); the run is not changed. */
+/* fnn_forward() of that step's rows with its masks, of this network (or network_before_loss()); the run does not
+ * change. */
 void run_forward(const run *r, const fnn_network *network, void *outputs);
 
 /* fnn_predict() likewise; outputs and objective may be NULL. */

@@ -75,9 +75,9 @@ static ptrdiff_t rows, n; /* of the call under test */
 
 static void shape(int which) {
     matrix *a = &operand[which];
-    a->rows = which == X || which == DY || which == Y || which == STATS || which == ROW_STATS || which == CODES ? rows
-              : which == TABLE || which == DTABLE                                                            ? CATEGORIES + 1
-                                                                                                             : 1;
+    const int is_table = which == TABLE || which == DTABLE;
+    const int is_vector = (which >= MEAN && which <= ALONG) || which == FIRST || which == SECOND;
+    a->rows = is_vector ? 1 : is_table ? CATEGORIES + 1 : rows;
     a->columns = which == STATS || which == ROW_STATS ? 2 : which == CODES ? 3 : n;
 }
 
@@ -247,7 +247,9 @@ static void call_row_norm_backward(const kernel_table *k, int variant) {
     k->row_norm_backward(rows, n, OPERAND(X), variant & CENTRED, operand[WEIGHT].at, OPERAND(STATS), OPERAND(DY),
                          OPERAND(Y));
 }
-static exact normal_of_row(ptrdiff_t i, ptrdiff_t j) { return (given(X, i, j) - given(STATS, i, 0)) * given(STATS, i, 1); }
+static exact normal_of_row(ptrdiff_t i, ptrdiff_t j) {
+    return (given(X, i, j) - given(STATS, i, 0)) * given(STATS, i, 1);
+}
 static result row_norm_dx(int out, int variant, ptrdiff_t i, ptrdiff_t j) {
     const exact count = (exact)n;
     exact plain = 0, along = 0, plain_size = 0, along_size = 0;
@@ -305,12 +307,15 @@ static void call_column_norm_forward(const kernel_table *k, int variant) {
 }
 static result column_norm(int out, int variant, ptrdiff_t i, ptrdiff_t j) {
     const exact mean = variant & WITH_MEAN ? given(MEAN, 0, j) : 0, bias = variant & WITH_BIAS ? given(BIAS, 0, j) : 0;
-    const exact normal = (given(X, i, j) - mean) * given(SCALE, 0, j) * (variant & WITH_WEIGHT ? given(WEIGHT, 0, j) : 1);
+    const exact weight = variant & WITH_WEIGHT ? given(WEIGHT, 0, j) : 1;
+    const exact normal = (given(X, i, j) - mean) * given(SCALE, 0, j) * weight;
     (void)out;
     return rounded(normal + bias, magnitude(normal) + magnitude(bias), 3);
 }
 
-static exact normal_of_column(ptrdiff_t i, ptrdiff_t j) { return (given(X, i, j) - given(MEAN, 0, j)) * given(SCALE, 0, j); }
+static exact normal_of_column(ptrdiff_t i, ptrdiff_t j) {
+    return (given(X, i, j) - given(MEAN, 0, j)) * given(SCALE, 0, j);
+}
 static void call_column_norm_sums(const kernel_table *k, int variant) {
     (void)variant;
     k->column_norm_sums(rows, n, OPERAND(X), operand[MEAN].at, operand[SCALE].at, OPERAND(DY), operand[FIRST].at,
@@ -627,7 +632,8 @@ static void moments_of_noise(const kernel_table *kernels) {
 
 /* Another seed, batch, layer, stream or row gives other numbers; the same gives the same. */
 static void places_differ(const kernel_table *kernels) {
-    const fnn_place here = {.seed = 1, .draw = 2, .stream = FNN_STREAM_DROPOUT, .first_block = (uint64_t)1 << 44, .row = 3};
+    const fnn_place here = {
+        .seed = 1, .draw = 2, .stream = FNN_STREAM_DROPOUT, .first_block = (uint64_t)1 << 44, .row = 3};
     fnn_place others[8];
     for (int o = 0; o < 8; o++) others[o] = here;
     others[1].seed += 1;

@@ -735,6 +735,48 @@ static void regularized(void) {
             if (!SANITIZED || n < 3) regularized_runs(n, real_types[t]);
 }
 
+/* Norms of columns: running = momentum . running + (1 - momentum) . moment after each step, of the mean and of the
+ * variance with rows - 1 in its denominator (of one row: 0); the first such norm sees the input. */
+static void running_statistics(void) {
+    static const ptrdiff_t batches[] = {40, 130, 1, 700};
+    for (int t = 0; t < 2; t++) {
+        for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+            const int mark = guarded_mark();
+            layers l;
+            network_build(&l, network_called("columns"), real_types[t]);
+            const dataset data = dataset_new(&l, 130, 17);
+            const ptrdiff_t n = l.widths[0];
+            run r;
+            run_begin(&r, &l, &data, batches[b]);
+            r.training.threads = 2;
+            r.training.n_steps = 1;
+            for (int step = 0; step < 3 && run_rows(&r) > 0; step++) {
+                const ptrdiff_t first = run_first_row(&r), rows = run_rows(&r);
+                run before;
+                run_copy(&before, &r);
+                run_train(&r);
+                CHECK_EQUAL(r.result.status, FNN_FINISHED);
+                for (ptrdiff_t j = 0; j < n; j++) {
+                    double mean = 0, variance = 0;
+                    for (ptrdiff_t i = first; i < first + rows; i++)
+                        mean += number_get(data.x.data, real_types[t], i * n + j) / (double)rows;
+                    for (ptrdiff_t i = first; i < first + rows; i++) {
+                        const double d = number_get(data.x.data, real_types[t], i * n + j) - mean;
+                        variance += d * d / (double)(rows > 1 ? rows - 1 : 1);
+                    }
+                    const ptrdiff_t at = l.network.n_params + l.ops[0].state + j;
+                    const double momentum = l.ops[0].momentum, tolerance = t ? 1e-14 : 1e-6;
+                    CHECK_CLOSE(param(&r, at), momentum * param(&before, at) + (1 - momentum) * mean, tolerance);
+                    CHECK_CLOSE(param(&r, at + n), momentum * param(&before, at + n) + (1 - momentum) * variance,
+                                tolerance);
+                }
+                run_skip(&r, 1);
+            }
+            guarded_release(mark);
+        }
+    }
+}
+
 /* One rate for each step, and the same steps in as many calls. */
 static void rates_by_step(void) {
     const double rates[] = {0.1, 0.02, 0.3, 0.004};
@@ -951,7 +993,7 @@ static void sizes(void) {
             CHECK_EQUAL(fnn_workspace_size(&l.network, FNN_USE_PASS, PTRDIFF_MAX, 1), 0);
             CHECK_EQUAL(fnn_workspace_size(&l.network, FNN_USE_PASS, PTRDIFF_MAX / 8, 1), 0);
             CHECK_EQUAL(fnn_workspace_size(&l.network, FNN_USE_PASS, (ptrdiff_t)1 << 58, 4), 0);
-            /* These work on some rows at a time (all, for norms of columns), and keep a sum for each block of a prediction. */
+            /* Training works on some rows at a time, but for norms of columns; a prediction keeps a sum per block. */
             const size_t training = fnn_workspace_size(&l.network, FNN_USE_TRAIN, PTRDIFF_MAX, 1);
             CHECK(layers_have(&l, FNN_BATCH_NORM) ? training == 0 : training < (size_t)1 << 30);
             const size_t size = fnn_workspace_size(&l.network, FNN_USE_PREDICT, PTRDIFF_MAX, 1);
@@ -985,6 +1027,7 @@ void test_network(void) {
     weights_of_zero();
     segments_have_their_own_rates();
     regularized();
+    running_statistics();
     rates_by_step();
     outputs_are_those_before();
     divergence();
