@@ -307,8 +307,9 @@ def test_a_fit_that_is_refused_changes_nothing(name):
     nan = x.copy()
     nan[3, 2] = np.nan
     for call in (
-        lambda: net.fit(nan, y, verbose=0), lambda: net.fit(x[:, :5], y, verbose=0), lambda: net.fit(x, y[:, :2], verbose=0),
-        lambda: net.train_step(nan, y), lambda: net.forward(nan, training=True), lambda: net.predict(nan),
+        lambda: net.fit(nan, y, verbose=0), lambda: net.fit(x[:, :5], y, verbose=0),
+        lambda: net.fit(x, y[:, :2], verbose=0), lambda: net.train_step(nan, y),
+        lambda: net.forward(nan, training=True), lambda: net.predict(nan),
         lambda: net.fit(x, y, loss="no such loss", verbose=0), lambda: net.soft_update(normed(), 0.5),
     ):  # fmt: skip
         with pytest.raises(ValueError):

@@ -64,7 +64,8 @@ def test_neighbours_rows_batches_layers_and_seeds_are_independent():
     first, second = drawn(fn.Dropout(0.5), passes=2)
     for a, b in (
         (first, second), (first, drawn(fn.Dropout(0.5), seed=1)), (first, drawn(fn.Dropout(0.5), start=2**40)),
-        (first[:-1], first[1:]), (first[:, :-1], first[:, 1:]), (first[:, :-128], first[:, 128:]), (first[:, ::2], first[:, 1::2]),
+        (first[:-1], first[1:]), (first[:, :-1], first[:, 1:]), (first[:, :-128], first[:, 128:]),
+        (first[:, ::2], first[:, 1::2]),
     ):  # fmt: skip
         assert correlation(a, b) < 5 / math.sqrt(a.size)
     assert correlation(first, twice) > 0.5  # its first layer is the first one here

@@ -23,8 +23,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def public(base):
     """The public classes below another: a registry without a table."""
-    kinds = (getattr(fn, name) for name in fn.__all__)
-    return {kind.__name__: kind for kind in kinds if isinstance(kind, type) and issubclass(kind, base) and kind is not base}
+    kinds = (kind for kind in map(vars(fn).get, fn.__all__) if isinstance(kind, type))
+    return {kind.__name__: kind for kind in kinds if issubclass(kind, base) and kind is not base}
 
 
 REGISTRIES = {
@@ -47,7 +47,8 @@ def listed(registry, page=None):
 
 def hashed():
     """Registry -> names whose bits a golden hash holds."""
-    found = {registry: set() for registry in ("activations", "losses", "optimizers", "initializers", "schedules", "layers")}
+    promised = ("activations", "losses", "optimizers", "initializers", "schedules", "layers")
+    found = {registry: set() for registry in promised}
     for configuration in golden.configurations().values():
         net = golden.network(configuration)
         for layer in all_parts(net.layers):
@@ -109,7 +110,7 @@ def test_every_loss_has_a_gradient_check(name):
 
 
 def test_a_missing_line_is_noticed():
-    page = "| name | a |\n|---|---|\n| `relu` | max |\n| `EarlyStopping(patience=5)` | ends |\n\n## `Dense`\ntext `tanh`\n"
+    page = "| name | a |\n|---|---|\n| `relu` | max |\n| `EarlyStopping(patience=5)` | ends |\n\n## `Dense`\n`tanh`\n"
     assert listed("activations", page) == ["relu", "EarlyStopping", "Dense"]
 
 
