@@ -87,6 +87,7 @@ def test_averaged_has_the_running_statistics_of_the_network():
     assert (net._parameters.numbers == before).all()
 
 
+@pytest.mark.filterwarnings("ignore:y has numbers of about")
 @pytest.mark.parametrize("learning_rate", [1e30, 1e200])
 def test_a_diverged_epoch_is_undone_with_its_statistics(learning_rate):
     """The first epoch goes well; in the second, after some batches, nothing is finite."""
