@@ -47,8 +47,8 @@ ACTIVATIONS = (
     "softplus", "hard_sigmoid", "hard_swish",
 )  # fmt: skip
 INITIALIZERS = (
-    "glorot_uniform", "he_uniform", "lecun_uniform", "glorot_normal", "he_normal", "lecun_normal", "orthogonal", "zeros",
-    "ones", "constant(0.1)",
+    "glorot_uniform", "he_uniform", "lecun_uniform", "glorot_normal", "he_normal", "lecun_normal", "orthogonal",
+    "zeros", "ones", "constant(0.1)",
 )  # fmt: skip
 SCHEDULES = {
     "constant schedule": lambda: fn.ConstantSchedule(),
@@ -181,7 +181,8 @@ def digest(net, configuration):
     X, y, _ = data(configuration[2], configuration[1])
     sums = [*net.history.history["loss"], net.evaluate(X, y, threads=1)["loss"]]
     average = () if net._state.average is None else (net._state.average,)
-    parts = (net._parameters.numbers, net._state.array, *average, np.array(sums), net.predict(X, threads=1), net.predictor()(X[0]))
+    numbers = (net._parameters.numbers, net._state.array, *average)
+    parts = (*numbers, np.array(sums), net.predict(X, threads=1), net.predictor()(X[0]))
     little = (np.ascontiguousarray(part, part.dtype.newbyteorder("<")).tobytes() for part in parts)
     return hashlib.sha256(b"".join(little)).hexdigest()[:32]
 

@@ -47,7 +47,8 @@ def philox(seed, stream, index, blocks):
     k0, k1 = seed & 0xFFFFFFFF, seed >> 32
     for _ in range(10):
         p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
-        c = [p1 >> np.uint64(32) ^ c[1] ^ np.uint64(k0), p1 & MASK, p0 >> np.uint64(32) ^ c[3] ^ np.uint64(k1), p0 & MASK]
+        high0, high1 = p0 >> np.uint64(32), p1 >> np.uint64(32)
+        c = [high1 ^ c[1] ^ np.uint64(k0), p1 & MASK, high0 ^ c[3] ^ np.uint64(k1), p0 & MASK]
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
     return np.array(c)
 
@@ -284,5 +285,3 @@ def flat_gradient(net, walk):
     """The gradients of a walk in the order of net.grads."""
     parts = [np.ravel(walk.grads[s.layer, s.name]) for s in net._parameters.graph.segments]
     return np.concatenate(parts)
-
-

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 from record_torch import spread
 
 FILE = Path(__file__).parent / "data" / "torch_layers.json"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every kind of layer against its formula: outputs, gradients, running numbers; and what the kinds owe their readers."""
+"""Every kind of layer against its formula: outputs, gradients, running numbers; and what kinds owe their readers."""
 
 import json
 import re

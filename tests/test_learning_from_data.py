@@ -132,8 +132,8 @@ def test_the_first_fit_counts_categories():
     net = tabular()
     table = net.layers[0]
     assert table.categories == {} and net.inputs is None
-    with pytest.raises(ValueError, match="does not know the number of categories of column 1 yet: leave out inputs=, so "
-                       "that the first fit finds it, or say it"):  # fmt: skip
+    needed = "column 1 yet: leave out inputs=, so that the first fit finds it, or say it"
+    with pytest.raises(ValueError, match=f"does not know the number of categories of {needed}"):
         fn.Sequential([fn.Table(categorical=[1]), fn.Dense(1)], inputs=4)
     net.fit(TABLE, Y, epochs=1, verbose=0)
     assert table.categories == {1: 3, 3: 4}
@@ -159,7 +159,7 @@ def test_fit_refuses_codes_that_are_no_whole_numbers(wrong):
     net, bad = tabular(), TABLE.copy()
     bad[17, 3] = wrong
     before = everything(net)
-    with pytest.raises(ValueError, match=f"X is {wrong} in row 17, column 3: a categorical column must hold whole numbers"):
+    with pytest.raises(ValueError, match=f"X is {wrong} in row 17, column 3: a categorical column must hold whole"):
         net.fit(bad, Y, verbose=0)
     assert everything(net) == before and net.layers[0].categories == {}
 
@@ -180,7 +180,8 @@ def test_a_fit_that_is_refused_has_counted_nothing():
 def test_unknown_codes_are_the_last_row(unknown, dtype, isa):
     table = fn.Sequential([fn.Table(categorical={0: 3, 1: 3}, units=2), fn.Dense(1)], inputs=2, seed=0, dtype=dtype)
     shared = fn.Sequential([fn.Embedding(3, units=2), fn.Dense(1)], inputs=2, seed=0, dtype=dtype)
-    for net, weights in ((table, [table.layers[0].weight(j) for j in range(2)]), (shared, [shared.layers[0].weight] * 2)):
+    tables = [table.layers[0].weight(column) for column in range(2)]
+    for net, weights in ((table, tables), (shared, [shared.layers[0].weight] * 2)):
         assert not weights[0][-1].any()
         weights[0][-1], weights[1][-1] = [1, 2], [3, 4]
         row = np.concatenate([weights[0][-1], weights[1][1]]).astype(np.float64)
@@ -274,7 +275,7 @@ def test_several_quantiles_of_one_number_are_scaled_alike():
     ("hinge", 2, Y > 0), ("poisson", 2, np.abs(Y)), ("gaussian_nll", 2, Y[:, :1]), ("gaussian_nll", 4, Y),
 ])  # fmt: skip
 def test_losses_for_other_targets_are_refused(loss, outputs, y):
-    """Scaled, counts would be negative, classes would be no numbers, and a log variance would be an output like others."""
+    """Scaled, counts would be negative, classes no numbers, and a log variance would be taken for a mean."""
     net, _ = pair(outputs)
     before = everything(net)
     for call in (
