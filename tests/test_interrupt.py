@@ -91,7 +91,8 @@ def test_fit(units, threads, rows, batch):
         moments.append(done % steps)
         usable(net, X[:100], Y[:100])
     assert checked > 3
-    assert rows == 2000 or len(set(moments)) > 1  # epochs of many steps are left in their middle
+    # Epochs of many steps are left in their middle. (Two threads that share a busy processor make few steps.)
+    assert rows == 2000 or {threads} > 1 or len(set(moments)) > 1
     """
     )
 
