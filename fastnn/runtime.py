@@ -84,13 +84,16 @@ def get_num_threads() -> int:
 MANY = 1024
 
 
-def choose_threads(threads: int | None, work: float) -> int:
-    """The threads of one call: what it asks for, or what pays for so many multiply-adds between two barriers."""
+def choose_threads(threads: int | None, work: float, *, once: bool = True) -> int:
+    """The threads of one call: what it asks for, or what pays for so many multiply-adds between two barriers.
+
+    `once`: they are all that the call does, and threads must be woken for it.
+    """
     if threads is not None:
         return check_threads(threads)
-    if _core.threads_worth(work, MANY) == 1:  # first, because asking the system takes its time
+    if _core.threads_worth(work, MANY, once) == 1:  # first, because asking the system takes its time
         return 1
-    return _core.threads_worth(work, get_num_threads())
+    return _core.threads_worth(work, get_num_threads(), once)
 
 
 def available_processors() -> int:
