@@ -14,7 +14,7 @@
     X(void, forward, (const fnn_network *, void *, const fnn_draw *, const fnn_array *, void *, void *, int))          \
     X(void, backward, (const fnn_network *, const void *, const fnn_draw *, ptrdiff_t, const void *, void *,          \
                        void *, int, void *, int))                                                                     \
-    X(int, update, (const fnn_network *, fnn_optimizer *, double, double, void *, const void *))                      \
+    X(int, update, (const fnn_network *, fnn_optimizer *, double, double, double, double, void *, const void *))      \
     X(double, network_penalty, (const fnn_network *, const void *))                                                   \
     X(double, gradient_norm, (const fnn_network *, const void *))                                                     \
     X(void, predict, (const fnn_prediction *, fnn_prediction_result *))                                               \
@@ -65,10 +65,11 @@ void fnn_backward(const fnn_network *network, const void *params, const fnn_draw
         backward_f64(network, params, draw, rows, doutputs, workspace, grads, accumulate, dx, threads);
 }
 
-int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale, void *params,
-               const void *grads) {
-    return is_single(network->real_type) ? update_f32(network, optimizer, learning_rate, scale, params, grads)
-        : update_f64(network, optimizer, learning_rate, scale, params, grads);
+int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale,
+               double clip_norm, double clip_value, void *params, const void *grads) {
+    return is_single(network->real_type)
+        ? update_f32(network, optimizer, learning_rate, scale, clip_norm, clip_value, params, grads)
+        : update_f64(network, optimizer, learning_rate, scale, clip_norm, clip_value, params, grads);
 }
 
 double fnn_penalty(const fnn_network *network, const void *params) {

@@ -212,9 +212,10 @@ void fnn_forward(const fnn_network *network, void *params, const fnn_draw *draw,
 void fnn_backward(const fnn_network *network, const void *params, const fnn_draw *draw, ptrdiff_t rows,
                   const void *doutputs, void *workspace, void *grads, int accumulate, void *dx, int threads);
 
-/* One update of params from grads: gradient = grads . scale. Returns FNN_FINISHED or FNN_BAD_UPDATE. */
-int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale, void *params,
-               const void *grads);
+/* One update of params from grads: gradient = grads . scale with penalties, clipped as in fnn_training. Returns
+ * FNN_FINISHED or FNN_BAD_UPDATE. */
+int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale,
+               double clip_norm, double clip_value, void *params, const void *grads);
 
 /* sum of l1.|w| + l2.w^2 over all segments: what is added to the mean loss of the rows. */
 double fnn_penalty(const fnn_network *network, const void *params);

@@ -161,13 +161,16 @@ double FNN_TYPED(sum_penalties)(const plan_type *plan) {
     return sum;
 }
 
+static double factor_for(double norm, double clip_norm) {
+    if (!(norm <= DBL_MAX)) return NAN;
+    return norm > clip_norm ? clip_norm / norm : 1;
+}
+
 double FNN_TYPED(clipping_factor)(const plan_type *plan, double clip_norm) {
     double sum = 0;
     for (int32_t i = 0; i < plan->network->n_segments; i++)
         if (!plan->network->segments[i].frozen) sum += FNN_TYPED(sum_blocks)(plan, i, FNN_SUM_GRADIENT);
-    const double norm = sqrt(sum);
-    if (!(norm <= DBL_MAX)) return NAN;
-    return norm > clip_norm ? clip_norm / norm : 1;
+    return factor_for(sqrt(sum), clip_norm);
 }
 
 /* ---- the same outside of training ---------------------------------------------------------------------------- */
@@ -190,21 +193,32 @@ double FNN_TYPED(network_penalty)(const fnn_network *network, const void *params
     return sum;
 }
 
-double FNN_TYPED(gradient_norm)(const fnn_network *network, const void *grads) {
-    const FNN_TYPED(fnn_kernels) *kernels = FNN_TYPED(fnn_kernels_in_use)();
-    const fnn_float_state state = fnn_float_enter();
+/* Squares of grads.scale with penalties (params not NULL), over what is not frozen. */
+static double gradient_squares(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels, double scale,
+                               const real *params, const real *grads) {
     double sum = 0;
     for (int32_t i = 0; i < network->n_segments; i++) {
         const fnn_segment *s = &network->segments[i];
         double of_segment = 0;
         if (s->frozen) continue;
         for (ptrdiff_t row = 0; row < s->rows; row += FNN_BLOCK_ROWS) {
-            const real *g = (const real *)grads + begin_of_block(s, row);
-            of_segment += kernels->squares(size_of_block(s, row), g, g, 1, 0, 0);
+            const real *g = grads + begin_of_block(s, row), *p = params ? params + begin_of_block(s, row) : g;
+            of_segment +=
+                kernels->squares(size_of_block(s, row), p, g, scale, params ? s->l1 : 0, params ? s->l2 : 0);
         }
         sum += of_segment;
     }
-    const double norm = sqrt(sum);
+    return sum;
+}
+
+double FNN_TYPED(clipping_factor_of)(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels, double scale,
+                                     double clip_norm, const real *params, const real *grads) {
+    return factor_for(sqrt(gradient_squares(network, kernels, scale, params, grads)), clip_norm);
+}
+
+double FNN_TYPED(gradient_norm)(const fnn_network *network, const void *grads) {
+    const fnn_float_state state = fnn_float_enter();
+    const double norm = sqrt(gradient_squares(network, FNN_TYPED(fnn_kernels_in_use)(), 1, NULL, grads));
     fnn_float_leave(state);
     return norm;
 }

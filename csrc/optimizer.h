@@ -39,8 +39,10 @@ double FNN_TYPED(sum_blocks)(const FNN_TYPED(plan) * plan, int32_t segment, int 
 int FNN_TYPED(is_penalized)(const fnn_network *network);
 double FNN_TYPED(sum_penalties)(const FNN_TYPED(plan) * plan);
 
-/* What the gradient is multiplied by, so that its norm is at most clip_norm: from the block sums. Not a number when
- * the norm is not finite. */
+/* What the gradient is multiplied by, so that its norm is at most clip_norm: from the block sums, or from the vectors
+ * themselves. Not a number when the norm is not finite. */
 double FNN_TYPED(clipping_factor)(const FNN_TYPED(plan) * plan, double clip_norm);
+double FNN_TYPED(clipping_factor_of)(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels, double scale,
+                                     double clip_norm, const real *params, const real *grads);
 
 #endif

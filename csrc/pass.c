@@ -122,6 +122,7 @@ void FNN_TYPED(backward)(const fnn_network *network, const void *params, const f
 typedef struct {
     const fnn_network *network;
     update_step step;
+    double clip_norm;
     real *params;
     const real *grads;
     int bad;
@@ -129,16 +130,25 @@ typedef struct {
 
 static void update_all(void *context, fnn_team *team, int thread, int threads) {
     update_call *call = context;
+    const FNN_TYPED(fnn_kernels) *kernels = FNN_TYPED(fnn_kernels_in_use)();
     (void)team, (void)thread, (void)threads;
+    if (call->clip_norm > 0)
+        call->step.factor = FNN_TYPED(clipping_factor_of)(call->network, kernels, call->step.scale, call->clip_norm,
+                                                          call->params, call->grads);
     for (int32_t i = 0; i < call->network->n_segments; i++)
-        call->bad |= FNN_TYPED(update_segment)(call->network, FNN_TYPED(fnn_kernels_in_use)(), &call->step, i, 0,
+        call->bad |= FNN_TYPED(update_segment)(call->network, kernels, &call->step, i, 0,
                                                call->network->segments[i].rows, call->params, call->grads);
 }
 
 int FNN_TYPED(update)(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale,
-                      void *params, const void *grads) {
-    update_call call = {network, {FNN_TYPED(optimizer_after_update)(optimizer), learning_rate, scale, 1, 0}, params,
-                        grads, 0};
+                      double clip_norm, double clip_value, void *params, const void *grads) {
+    update_call call = {
+        .network = network,
+        .step = {FNN_TYPED(optimizer_after_update)(optimizer), learning_rate, scale, 1, clip_value},
+        .clip_norm = clip_norm,
+        .params = params,
+        .grads = grads,
+    };
     fnn_team_run(1, update_all, &call);
     *optimizer = call.step.optimizer;
     return call.bad ? FNN_BAD_UPDATE : FNN_FINISHED;

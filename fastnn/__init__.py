@@ -28,6 +28,7 @@ from .decision_metrics import F1, Precision, Recall
 from .errors import DivergenceError
 from .files import load
 from .gradient_check import check_gradients
+from .health import Health, LayerHealth
 from .history import History
 from .initializers import Constant, Initializer, initializers
 from .layers import Activation, Dense, Layer, PReLU
@@ -73,12 +74,14 @@ __all__ = [
     "ExponentialSchedule",
     "Focal",
     "GaussianNoise",
+    "Health",
     "History",
     "Huber",
     "Initializer",
     "JSONLogger",
     "LambdaCallback",
     "Layer",
+    "LayerHealth",
     "LayerNorm",
     "LeakyReLU",
     "Lion",

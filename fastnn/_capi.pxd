@@ -131,7 +131,7 @@ cdef extern from "fastnn.h" nogil:
     void fnn_backward(const fnn_network *network, const void *params, const fnn_draw *draw, ptrdiff_t rows,
                       const void *doutputs, void *workspace, void *grads, int accumulate, void *dx, int threads)
     int fnn_update(const fnn_network *network, fnn_optimizer *optimizer, double learning_rate, double scale,
-                   void *params, const void *grads)
+                   double clip_norm, double clip_value, void *params, const void *grads)
     double fnn_penalty(const fnn_network *network, const void *params)
     double fnn_gradient_norm(const fnn_network *network, const void *grads)
     void fnn_predict(const fnn_prediction *prediction, fnn_prediction_result *result)

@@ -83,7 +83,7 @@ class Residual(Layer):
         graph.branch(last=False)
         with graph.within(self):
             for layer in self.layers:
-                layer.add_to(graph)
+                graph.follow(layer)
         if graph.width != graph.widths[around]:
             raise ValueError(
                 f"Residual: its layers turn {graph.widths[around]} columns into {graph.width}, but x + f(x) needs as "
@@ -94,6 +94,9 @@ class Residual(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"layers": described(self.layers), **super().config()}
+
+    def _spelled(self) -> dict[str, Any]:
+        return {**self.config(), "layers": list(self.layers)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -122,6 +125,9 @@ class Branches(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"branches": [described(branch) for branch in self.branches], **super().config()}
+
+    def _spelled(self) -> dict[str, Any]:
+        return {**self.config(), "branches": [list(branch) for branch in self.branches]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -175,7 +181,7 @@ class Concat(Branches):
             graph.branch(last=place == len(self.branches) - 1)
             with graph.within(self):
                 for layer in branch:
-                    layer.add_to(graph)
+                    graph.follow(layer)
             ends.append(graph.at)
         join(graph, ends)
 
@@ -238,7 +244,7 @@ class Split(Branches):
             graph.copy_columns(first, count, graph.buffer(count), 0)
             with graph.within(self):
                 for layer in branch:
-                    layer.add_to(graph)
+                    graph.follow(layer)
             ends.append(graph.at)
             first += count
         join(graph, ends)

@@ -102,6 +102,7 @@ class Graph:
     at: int = 0
     multiply_adds: int = 0  # of one row, forward
     last_activation: str = "linear"
+    ends: list[tuple[Layer, int]] = field(default_factory=list)  # the buffer each layer ends in
     random_layers: int = 0
     rescale: int = -1  # where its numbers begin in the state; -1: targets are not scaled
     _around: list[Layer] = field(default_factory=list)  # the layers whose parts are being added
@@ -113,6 +114,11 @@ class Graph:
     def width(self) -> int:
         """Columns of the buffer that holds what was computed last."""
         return self.widths[self.at]
+
+    def is_input(self, buffer: int) -> bool:
+        """Whether a buffer holds columns of X as they came."""
+        makers = (operation for operation in self.operations if operation.output == buffer)
+        return buffer == 0 or all(op.kind == _core.COPY and self.is_input(op.input) for op in makers)
 
     @property
     def n_params(self) -> int:
@@ -219,21 +225,30 @@ class Graph:
             self.keep(None, name, n, start)
         self.add(_core.RESCALE, state=self.rescale)
 
-    def compile(self, dtype: np.dtype) -> _core.Network:
-        """The checked copy that C runs."""
+    def follow(self, layer: Layer) -> None:
+        """Add a layer behind what is there."""
+        layer.add_to(self)
+        self.ends.append((layer, self.at))
+
+    def compile(self, dtype: np.dtype, output: int | None = None) -> _core.Network:
+        """The checked copy that C runs; with `output`, one whose predictions are what that buffer holds."""
         segments = [
             (s.offset, s.rows, s.columns, s.learning_rate_factor, s.l1, s.l2, int(s.decays), int(s.frozen))
             for s in self.segments
         ]
         operations: list[Any] = [tuple(vars(operation).values()) for operation in self.operations]
-        return _core.Network(REAL_TYPES[dtype.name], operations, self.widths, segments, self.at, self.n_state)
+        if output is None:
+            output = self.at
+        elif self.rescale >= 0:
+            del operations[-1]
+        return _core.Network(REAL_TYPES[dtype.name], operations, self.widths, segments, output, self.n_state)
 
 
 def build(layers: Sequence[Layer], inputs: int, scale_targets: bool = False) -> Graph:
     """The graph of a stack of layers for rows of so many inputs."""
     graph = Graph(inputs)
     for layer in layers:
-        layer.add_to(graph)
+        graph.follow(layer)
     if not graph.segments:
         raise ValueError("layers: a network needs at least one Dense layer")
     graph.finish(scale_targets)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from .health import Health, about_curves
+
 
 class History:
     """What ``fit`` returns, and ``net.history`` while it runs.
@@ -18,6 +20,9 @@ class History:
         The optimizer, as text.
     threads : int
         How many threads took part in the last epoch.
+    health : Health or None
+        Of each layer after the last epoch: outputs for some rows (where that costs less than a hundredth of the fit),
+        gradient and update of the last step.
 
     Examples
     --------
@@ -33,6 +38,40 @@ class History:
         self.loss = loss
         self.optimizer = optimizer
         self.threads = 0
+        self.health: Health | None = None
+        self.remarks: list[str] = []  # about the data, before training
+
+    def report(self) -> str:
+        """What happened, in plain words: how the loss went, how each layer is, and what to try if something is wrong.
+
+        Returns
+        -------
+        str
+            Lines to print; those that begin with "!" are warnings: unscaled data, overfitting, dying ReLUs, saturation,
+            vanishing or exploding gradients, steps too large or too small.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> X = np.linspace(-1, 1, 640)[:, None]
+        >>> net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(1)], seed=0)
+        >>> print(net.fit(X, X**2, epochs=20, verbose=0).report())    # doctest: +ELLIPSIS
+        20 epochs: loss ...
+        layer    activation  dead  saturated  gradient  update/weight
+        layer 0  tanh           -       0.0%  ...
+        layer 1  linear         -          -  ...
+        """
+        curves = [
+            f"{name} {values[0]:.4g} -> {values[-1]:.4g}"
+            for name, values in self.history.items()
+            if values and name not in ("seconds", "learning_rate")
+        ]
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        lines = [f"{epochs}: {'; '.join(curves)}" if curves else "no epoch was completed"]
+        if self.health is not None:
+            lines.append(str(self.health))
+        lines += [f"! {remark}" for remark in (*self.remarks, *about_curves(self.history))]
+        return "\n".join(lines)
 
     @property
     def epochs(self) -> int:

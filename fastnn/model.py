@@ -24,8 +24,11 @@ from .arguments import number, true_or_false, whole_number
 from .clipping import clip_gradients
 from .errors import DivergenceError
 from .graph import Graph, build
+from .health import ROWS as HEALTH_ROWS
+from .health import Health, examine
 from .history import History
 from .layers import Dense, Layer, all_parts
+from .learning import forget_categories
 from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
@@ -253,7 +256,12 @@ class Sequential:
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
             callbacks, sample_weight, class_weight, threads, verbose, schedule, clip_norm, clip_value, accumulate,
         )  # fmt: skip
-        return Fit(self, asked).run()
+        try:
+            fit = Fit(self, asked)
+        except BaseException:
+            forget_categories(self)
+            raise
+        return fit.run()
 
     @one_at_a_time
     def train_step(
@@ -499,7 +507,8 @@ class Sequential:
         """
         parameters = self._built()
         graph = parameters.graph
-        objective = resolve_loss(self._loss if loss is None else loss, graph.last_activation, graph.width)
+        chosen_loss = self._loss if loss is None else loss
+        objective = resolve_loss(chosen_loss, graph.last_activation, graph.width, graph.rescale >= 0)
         x = inputs.training_features(X, parameters.inputs)
         targets = inputs.targets(y, x.shape[0], objective, graph.width, self.dtype)
         weights = inputs.sample_weights(sample_weight, x.shape[0])
@@ -507,6 +516,32 @@ class Sequential:
         chosen = resolve_metrics(metrics)
         run = evaluation.Evaluation(parameters, objective, chosen, x, targets, weights, threads)
         return parameters.shared.read(run.run)
+
+    def health(self, X: Any) -> Health:
+        """Look at the outputs of every layer for rows of X: dead units, saturation, values that are not finite.
+
+        Parameters
+        ----------
+        X : array-like (rows, inputs)
+            Some hundred rows are enough; at most 256 are looked at, spread evenly.
+
+        Returns
+        -------
+        Health
+            Print it. What training says of gradients and updates is in ``History.report()``.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(4, "tanh"), fn.Dense(1)], inputs=2, seed=0)
+        >>> net.health(np.full((3, 2), 1000.0)).layers[0].saturated
+        1.0
+        """
+        parameters = self._built()
+        x = inputs.training_features(X, parameters.inputs)
+        x = np.ascontiguousarray(x[:: -(-x.shape[0] // HEALTH_ROWS)])
+        inputs.check_finite(x, self.dtype, "X")
+        return parameters.shared.read(lambda numbers: examine(parameters, numbers, self.layers, x))
 
     def predictor(self) -> _core.Predictor:
         """A frozen copy of the weights, called as a function: the fastest way to the output of one row.
@@ -600,7 +635,9 @@ class Sequential:
 
     def __repr__(self) -> str:
         known = "" if self.inputs is None else f", inputs={self.inputs}"
-        return f"Sequential([{', '.join(map(repr, self.layers))}]{known}, seed={self.seed}, dtype={self.dtype.name!r})"
+        scaled = ", scale_targets=True" if self.scale_targets else ""
+        layers = ", ".join(map(repr, self.layers))
+        return f"Sequential([{layers}]{known}, seed={self.seed}, dtype={self.dtype.name!r}{scaled})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parameters is None:

@@ -14,7 +14,7 @@ from . import _core
 from .arguments import number, true_or_false
 from .graph import Graph
 from .initializers import Initializer, initializers
-from .layers import LAYERS, Layer, overwrite
+from .layers import DEFAULTS, LAYERS, Layer, overwrite
 
 ROWS_AT_A_TIME = 65536
 
@@ -143,6 +143,8 @@ class RMSNorm(Norm):
     True
     """
 
+    _defaults = DEFAULTS | {"use_bias": False}
+
     def __init__(self, epsilon: float = 1e-6, *, use_bias: bool = False, **other: Any) -> None:
         super().__init__(epsilon, use_bias=use_bias, **other)
 
@@ -257,6 +259,9 @@ class Normalization(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"learned": self.learned, **super().config()}
+
+    def _spelled(self) -> dict[str, Any]:
+        return super().config()
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:

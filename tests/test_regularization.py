@@ -276,6 +276,20 @@ def test_a_gradient_without_a_finite_norm_stops_training(units):
         net.fit(np.full((4, 1), 1e200), np.zeros(4), loss="mae", clip_norm=1.0, epochs=1, verbose=0)
 
 
+@each_schedule
+@pytest.mark.parametrize("clip", [{"clip_norm": 0.3}, {"clip_value": 0.02}], ids=str)
+def test_a_loss_in_python_is_clipped_alike(units, clip, data):
+    X, y, weights = data
+
+    def squares(y, output):
+        return ((output - y) ** 2).mean(axis=1), 2 * (output - y) / OUTPUTS
+
+    nets = [penalized(units), penalized(units)]
+    for net, loss in zip(nets, ("mse", squares), strict=True):
+        net.fit(X, y, loss=loss, optimizer=fn.SGD(0.1), sample_weight=weights, epochs=2, verbose=0, **clip)
+    np.testing.assert_allclose(nets[1].params, nets[0].params, rtol=1e-9, atol=1e-12)
+
+
 # ---- accumulation ----------------------------------------------------------------------------------------------------
 
 

@@ -39,15 +39,15 @@ def backward(Network network not None, params, uint64_t seed, uint64_t draw, Py_
 
 
 def update(Network network not None, OptimizerState optimizer not None, double learning_rate, double scale, params,
-           grads):
-    """One optimizer step with gradient = grads * scale -> status."""
+           grads, double clip_norm=0, double clip_value=0):
+    """One optimizer step with gradient = grads * scale, and penalties, clipped -> status."""
     cdef int status
     if optimizer.network.n_params != network.n_params or optimizer.network.typenum != network.typenum:
         raise ValueError("optimizer: the state of another network")
     cdef void *p = vector(params, network.typenum, network.n_params, True, "params")
     cdef void *g = vector(grads, network.typenum, network.n_params, False, "grads")
     with nogil:
-        status = fnn_update(&network.c, &optimizer.c, learning_rate, scale, p, g)
+        status = fnn_update(&network.c, &optimizer.c, learning_rate, scale, clip_norm, clip_value, p, g)
     return status
 
 

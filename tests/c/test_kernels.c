@@ -649,6 +649,7 @@ static exact step_of(const rule *r, int64_t t, exact p, exact g, exact *state, e
     const exact rate = (exact)r->learning_rate, first = (exact)r->hyper[0];
     const exact old = magnitude(state[0]);
     exact direction = 0;
+    *error = 0;
     g = g * (exact)r->scale + (exact)r->l1 * (exact)((p > 0) - (p < 0)) + 2 * (exact)r->l2 * p;
     g = clipped(g * (r->factor > 0 ? (exact)r->factor : 1), (exact)r->bound);
     p -= (exact)r->decay * p;
@@ -745,7 +746,7 @@ static void steps_of_rule(const kernel_table *kernels, const rule *r, ptrdiff_t 
         agree(run_update(kernels, r->kind, &batch) == 0, kernels, name, n, "a finite update is not");
         int good = same(batch.grads, grads, n);
         for (ptrdiff_t i = 0; i < n; i++) {
-            exact state[2] = {(exact)state_before[0][i], (exact)state_before[1][i]}, error = 0;
+            exact state[2] = {(exact)state_before[0][i], (exact)state_before[1][i]}, error;
             const exact wanted = step_of(r, t, (exact)before[i], (exact)grads[i], state, &error);
             good &= close_to((double)params[i], wanted, 8 * EPSILON * error + EPSILON * magnitude(wanted));
             for (int s = 0; s < fnn_optimizer_states(r->kind); s++)

@@ -347,7 +347,8 @@ static void train_by_hand(run *r) {
         double weight_sum = 0;
         for (ptrdiff_t i = first; i < first + rows; i++) weight_sum += t->weights ? t->weights[i] : 1;
         if (weight_sum > 0)
-            fnn_update(&network, &r->optimizer, r->learning_rate, 1 / weight_sum, t->params, t->grads);
+            fnn_update(&network, &r->optimizer, r->learning_rate, 1 / weight_sum, t->clip_norm, t->clip_value, t->params,
+                       t->grads);
         else /* a batch without weight changes nothing */
             memcpy(t->params, start, r->numbers_bytes);
         run_skip(r, 1);
@@ -365,6 +366,7 @@ static void runs_agree(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, pt
     run_begin(&start, &l, &data, batch);
     if (batch % 2) run_optimizer(&start, "adam", 0.01);
     if (batch % 3) start.training.weights = data.weights;
+    start.training.clip_norm = batch % 7 ? 0.5 : 0; /* of gradients around 1 */
     if (start.training.n_steps > n_steps) start.training.n_steps = n_steps;
     run_copy(&by_hand, &start);
     train_by_hand(&by_hand);
@@ -894,9 +896,9 @@ static void divergence(void) {
     run r;
     run_begin(&r, &l, &data, 10);
     numbers_fill(r.training.grads, FNN_FLOAT64, l.network.n_params, 1, 1);
-    CHECK_EQUAL(fnn_update(&l.network, &r.optimizer, 0.1, 1, r.training.params, r.training.grads), FNN_FINISHED);
+    CHECK_EQUAL(fnn_update(&l.network, &r.optimizer, 0.1, 1, 0, 0, r.training.params, r.training.grads), FNN_FINISHED);
     ((double *)r.training.grads)[l.network.n_params - 1] = (double)INFINITY;
-    CHECK_EQUAL(fnn_update(&l.network, &r.optimizer, 0.1, 1, r.training.params, r.training.grads), FNN_BAD_UPDATE);
+    CHECK_EQUAL(fnn_update(&l.network, &r.optimizer, 0.1, 1, 0, 0, r.training.params, r.training.grads), FNN_BAD_UPDATE);
     CHECK_EQUAL(r.optimizer.step, 2);
     guarded_release(mark);
 }
