@@ -746,7 +746,7 @@ static void steps_of_rule(const kernel_table *kernels, const rule *r, ptrdiff_t 
         agree(run_update(kernels, r->kind, &batch) == 0, kernels, name, n, "a finite update is not");
         int good = same(batch.grads, grads, n);
         for (ptrdiff_t i = 0; i < n; i++) {
-            exact state[2] = {(exact)state_before[0][i], (exact)state_before[1][i]}, error = 0;
+            exact state[2] = {(exact)state_before[0][i], (exact)state_before[1][i]}, error;
             const exact wanted = step_of(r, t, (exact)before[i], (exact)grads[i], state, &error);
             good &= close_to((double)params[i], wanted, 8 * EPSILON * error + EPSILON * magnitude(wanted));
             for (int s = 0; s < fnn_optimizer_states(r->kind); s++)
