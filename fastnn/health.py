@@ -115,7 +115,7 @@ learning rate, inputs of about unit size, or leaky_relu
         if any(found.gradient is not None for found in self.layers):
             columns.append(("gradient", [_number(found.gradient) for found in self.layers]))
             columns.append(("update/weight", [_number(found.update) for found in self.layers]))
-        widths = [max(len(name), *map(len, values)) for name, values in columns]
+        widths = [max(map(len, (name, *values))) for name, values in columns]
         lines = []
         for row in range(-1, len(self.layers)):
             cells = [name if row < 0 else values[row] for name, values in columns]

@@ -197,3 +197,12 @@ def test_bad_input_is_refused(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fn.Sequential([fn.Dense(1)], seed=0).fit(np.ones((4, 2)), np.ones(4), epochs=0, verbose=0).health is None
+
+
+def test_a_fit_of_nothing_can_be_reported(rng):
+    """Few rows, and no layer that learns: there was nothing to make a table of."""
+    net = fn.Sequential([fn.Dense(2, "relu", trainable=False)], seed=0)
+    history = net.fit(rng.normal(size=(8, 2)), np.ones((8, 2)), epochs=2, verbose=0)
+    assert history.health.layers == ()
+    assert history.report().startswith("2 epochs: loss") and "\n" not in history.report()
+    assert str(history.health)
