@@ -110,8 +110,6 @@ def test_an_allocation_that_fails_changes_nothing(make, call, monkeypatch):
             except MemoryError as error:
                 assert "on purpose" in str(error)
         held = everything(net)
-        if call is BUILT["backward"] and held["draws"] == before["draws"] + 1:
-            held["draws"] = before["draws"]  # the forward before it went through
         # The first layer of a network that is not built yet may already have been: that is no training.
         assert held == before, {name: (before[name], held[name]) for name in held if held[name] != before.get(name)}
         failures += 1

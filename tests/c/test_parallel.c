@@ -163,7 +163,7 @@ static void float_state(void) {
 static void worth(void) {
     CHECK_EQUAL(fnn_threads_worth(0, 8, 0), 1);
     CHECK_EQUAL(fnn_threads_worth(-1, 8, 0), 1);
-    CHECK_EQUAL(fnn_threads_worth((double)NAN, 8), 1);
+    CHECK_EQUAL(fnn_threads_worth((double)NAN, 8, 0), 1);
     CHECK_EQUAL(fnn_threads_worth(1e12, 0, 0), 1);
     CHECK_EQUAL(fnn_threads_worth(1e12, 2, 1), 2);
     CHECK_EQUAL(fnn_threads_worth(4e6, 2, 1), 1); /* waking takes longer than what is saved */
