@@ -358,6 +358,14 @@ def all_parts(layers: Iterable[Layer]) -> Iterator[Layer]:
         yield from all_parts(layer.parts)
 
 
+def stack_needs_inputs(layers: Iterable[Layer]) -> bool:
+    """Whether layers can only be added once the number of their inputs is known; a Dense takes any."""
+    for layer in layers:
+        if layer.needs_inputs or isinstance(layer, Dense):
+            return layer.needs_inputs
+    return False
+
+
 def place_of(layers: Sequence[Layer], wanted: Layer) -> str:
     """Where a layer is, in words: "layer 2", or "layer 2, part 0" (of its layers, from left to right)."""
     for place, layer in enumerate(layers):

@@ -78,19 +78,21 @@ def learn(
         layer = learned.layer
         assert isinstance(layer, (Normalization, Table))
         if not layer.learned:
-            lessons.add(learned.state, *mean_and_scale(x, learned.columns, rows))
+            lessons.add(learned.state, *mean_and_scale(x, learned.columns, rows, parameters.dtype))
             lessons.by(layer)
     if graph.rescale >= 0 and not net._targets_learned:
-        lessons.add(graph.rescale, *target_scale(y, graph.width, rows))
+        lessons.add(graph.rescale, *target_scale(y, graph.width, rows, parameters.dtype))
         lessons.by_targets(net)
     return lessons
 
 
-def target_scale(y: Targets, outputs: int, rows: NDArray[np.int64] | None) -> tuple[NDArray[np.float64], ...]:
+def target_scale(
+    y: Targets, outputs: int, rows: NDArray[np.int64] | None, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.float64], ...]:
     """Scale and shift of each output, mean and factor of each column of targets as the loss reads them."""
     assert y.values is not None, "resolve_loss lets no labels come here"
     columns = y.values.shape[1]
-    mean, factor = mean_and_scale(y.values, range(columns), rows)
+    mean, factor = mean_and_scale(y.values, range(columns), rows, dtype, "y")
     if columns == outputs:
         return 1.0 / factor, mean, mean, factor
     if columns == 1:  # several quantiles of one number

@@ -25,6 +25,7 @@ from .errors import DivergenceError
 from .evaluation import Evaluation
 from .health import Checkup, about_size
 from .history import History
+from .layers import all_parts
 from .learning import find_categories, learn
 from .losses import resolve_loss
 from .metric_function import Better
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from .model import Sequential
 
 
-SCALES_ITS_INPUT = (Normalization, BatchNorm, LayerNorm, RMSNorm, Table, Embedding)
+SCALES_ITS_INPUT = (Normalization, BatchNorm, LayerNorm, RMSNorm, Table)
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,9 @@ class Fit:
     def _remarks(self) -> list[str]:
         """What is unusual about the data."""
         found = []
-        if not isinstance(self.net.layers[0], SCALES_ITS_INPUT):
+        first = self.net.layers[0]
+        has_codes = any(isinstance(part, Embedding) for part in all_parts((first,)))  # in a branch; codes have no size
+        if not isinstance(first, SCALES_ITS_INPUT) and not has_codes:
             found.append(about_size(self.x, "X", "Try Normalization() as the first layer"))
         if self.y.values is not None and self.objective.targets == "values" and self.parameters.graph.rescale < 0:
             found.append(about_size(self.y.values, "y", "Try Sequential(..., scale_targets=True)"))

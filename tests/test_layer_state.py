@@ -241,7 +241,7 @@ def stack(*layers, inputs=4):
     (lambda: fn.Table(), ValueError, r"Table needs columns: numeric=\[...\], categorical=\[...\]"),
     (lambda: fn.Table([0, 1], [1]), ValueError, "Table: column 1 is named twice"),
     (lambda: fn.Table([0, 0]), ValueError, "Table: column 0 is named twice"),
-    (lambda: fn.Table([-1]), ValueError, "numeric must be at least 0, not -1"),
+    (lambda: fn.Table([-1]), ValueError, r"numeric\[0\] must be at least 0, not -1"),
     (lambda: fn.Table(categorical={0: 2.5}), TypeError, r"categorical\[0\] must be an integer, not float"),
     (lambda: fn.Table(categorical={0: 1 << 24}), ValueError, r"categorical\[0\] must be below 16777216"),
     (lambda: fn.Embedding(0), ValueError, "categories must be at least 1, not 0"),

@@ -78,6 +78,22 @@ def test_constant_columns_keep_their_size():
     assert scale[:3].tolist() == [1, 1, 1] and scale[3] == pytest.approx(1 / data[:, 3].std(), rel=1e-14)
 
 
+def test_scales_are_numbers_of_the_network():
+    """1 / 1e-41 is no float32: such a column counts as constant. Training went to infinity at once."""
+    net = fn.Sequential([fn.Normalization(), fn.Dense(2)], seed=0, scale_targets=True)
+    net.fit(X * 1e-41, Y * 1e-41, epochs=1, verbose=0)
+    assert np.isfinite(net.layers[0].scale).all() and np.isfinite(net.predict(X * 1e-41)).all()
+
+
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_a_variance_that_is_not_finite_is_refused(name):
+    """Its scale was 0, which wiped out the column, or made outputs infinite."""
+    net = fn.Sequential([fn.Normalization(), fn.Dense(2)], seed=0, dtype="float64", scale_targets=True)
+    with pytest.raises(ValueError, match=f"{name} has numbers in column 0 whose variance is not finite"):
+        net.fit(X * (1e200 if name == "X" else 1), Y * (1e200 if name == "y" else 1), epochs=1, verbose=0)
+    assert net.inputs is None
+
+
 def layouts(x):
     yield "as it is", x
     yield "columns first", np.asfortranarray(x)
@@ -301,3 +317,18 @@ def test_a_fit_that_is_refused_has_learned_nothing():
         with pytest.raises(ValueError):
             net.fit(X, arguments.pop("y"), verbose=0, **arguments)
         assert everything(net) == before and not net.layers[0].learned
+
+
+@pytest.mark.parametrize("code", [1e9, 1e300])
+def test_codes_too_large_to_be_counted_are_shown_as_they_are(code):
+    net = fn.Sequential([fn.Table(numeric=[1], categorical=[0]), fn.Dense(1)], seed=0)
+    with pytest.raises(ValueError, match=r"X is 1e\+(09|300) in column 0: categories are counted from 0"):
+        net.fit(np.full((8, 2), code), np.ones(8), epochs=1, verbose=0)
+    assert net.layers[0].categories == {}
+
+
+@pytest.mark.parametrize("columns", [3, "age"])
+@pytest.mark.parametrize("argument", ["numeric", "categorical"])
+def test_columns_are_a_list_of_numbers(argument, columns):
+    with pytest.raises(TypeError, match=f"{argument} must be a list of columns of X, 0, 1, 2 ..., not {columns!r}"):
+        fn.Table(**{argument: columns})
