@@ -58,6 +58,8 @@ def check_gradients(
     ------
     AssertionError
         Beyond `tol`, naming the parameter that is worst.
+    ValueError
+        If every layer is frozen.
 
     Examples
     --------
@@ -85,6 +87,8 @@ def check_gradients(
 
     # A bias before a norm of columns has no effect: what is computed for it is rounding.
     least = 1e-4 * float(np.abs(gradient).max())
+    if all(segment.frozen or segment.learning_rate_factor == 0 for segment in graph.segments):
+        raise ValueError("check_gradients: every layer is frozen, so there is no gradient to check")
     worst, where = 0.0, ""
     for segment in graph.segments:
         if segment.frozen or segment.learning_rate_factor == 0:

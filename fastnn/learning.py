@@ -6,6 +6,7 @@ Everything is computed first and written at once, so that a ``fit`` that is refu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .inputs import Targets
 from .layers import all_parts
 from .normalization import Normalization, mean_and_scale
 from .parameters import Parameters
-from .tables import Table
+from .tables import Embedding, Table, check_codes
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -26,6 +27,20 @@ def find_categories(net: Sequential, x: NDArray[Any]) -> None:
     for layer in all_parts(net.layers):
         if isinstance(layer, Table):
             layer.find_categories(x, count=net.inputs is None)
+    if isinstance(net.layers[0], Embedding):
+        check_categories(net, x, "X")
+
+
+def check_categories(net: Sequential, x: NDArray[Any], argument: str) -> None:
+    """That the columns of codes hold whole numbers, in data that a network is fitted to or measured with."""
+    first = net.layers[0]
+    columns: Iterable[int] = ()
+    if isinstance(first, Embedding):
+        columns = range(x.shape[1])
+    elif isinstance(first, Table):
+        columns = first.code_columns
+    for column in columns:
+        check_codes(x, column, argument)
 
 
 def forget_categories(net: Sequential) -> None:

@@ -59,6 +59,16 @@ def _columns(columns: object, argument: str) -> tuple[int, ...]:
     return tuple(whole_number(column, f"{argument}[{place}]", least=0) for place, column in enumerate(columns))
 
 
+def check_codes(x: NDArray[Any], column: int, argument: str) -> None:
+    """A column of categories to learn from holds whole numbers: others would all be the unknown category."""
+    codes = x[:, column]
+    if codes.dtype.kind == "f" and (wrong := np.flatnonzero(codes != np.trunc(codes))).size:
+        raise ValueError(
+            f"{argument} is {codes[wrong[0]]} in row {wrong[0]}, column {column}: a categorical column must hold whole "
+            "numbers 0, 1, 2 ... (missing: -1)"
+        )
+
+
 class Embedding(Layer):
     """The first layer for columns of categories: each number becomes a vector that is learned.
 
@@ -211,11 +221,7 @@ class Table(Layer):
             if column >= x.shape[1]:
                 continue  # add_to says so
             codes = x[:, column]
-            if codes.dtype.kind == "f" and (wrong := np.flatnonzero(codes != np.trunc(codes))).size:
-                raise ValueError(
-                    f"X is {codes[wrong[0]]} in row {wrong[0]}, column {column}: a categorical column must hold "
-                    "whole numbers 0, 1, 2 ... (missing: -1)"
-                )
+            check_codes(x, column, "X")
             if count and given is None:
                 if codes.max() >= MOST_CATEGORIES - 1:
                     raise ValueError(
@@ -224,6 +230,11 @@ class Table(Layer):
                         f"are: categorical={{{column}: 1000}}"
                     )
                 self._found[column] = max(int(codes.max()) + 1, 1)
+
+    @property
+    def code_columns(self) -> tuple[int, ...]:
+        """The columns of X that hold categories."""
+        return tuple(self._given)
 
     def forget_categories(self) -> None:
         """Back to what was said."""

@@ -26,7 +26,7 @@ from .evaluation import Evaluation
 from .health import Checkup, about_size
 from .history import History
 from .layers import all_parts
-from .learning import find_categories, learn
+from .learning import check_categories, find_categories, learn
 from .losses import resolve_loss
 from .metric_function import Better
 from .metrics import resolve_metrics
@@ -162,6 +162,7 @@ class Fit:
         y = inputs.targets(y_given, rows, objective, outputs, dtype, "validation_data[1]")
         weights = inputs.sample_weights(weight[0] if weight else None, rows, "validation_data[2]")
         inputs.check_finite(x, dtype, "validation_data[0]")
+        check_categories(self.net, x, "validation_data[0]")
         return Evaluation(self.parameters, objective, metrics, x, y, weights, threads)
 
     def _measured(self) -> dict[str, Better | None]:
@@ -226,9 +227,9 @@ class Fit:
                 history.append(logs)
                 self.progress.epoch(epoch, logs)
                 self._call_back("on_epoch_end", net, epoch, dict(logs))
+            self._call_back("on_fit_end", net)  # which may bring the best weights back
             rate = self.optimizer.learning_rate
             history.health = self.checkup.finish(history.epochs, float(self.last_rate) / rate if rate else 1.0)
-            self._call_back("on_fit_end", net)
         finally:
             shared.token = (self.parameters.numbers,)
             self.progress.end()

@@ -332,3 +332,37 @@ def test_codes_too_large_to_be_counted_are_shown_as_they_are(code):
 def test_columns_are_a_list_of_numbers(argument, columns):
     with pytest.raises(TypeError, match=f"{argument} must be a list of columns of X, 0, 1, 2 ..., not {columns!r}"):
         fn.Table(**{argument: columns})
+
+
+@pytest.mark.parametrize("layer", [lambda: fn.Embedding(3), lambda: fn.Table(categorical={0: 3})])
+def test_codes_that_are_no_whole_numbers_are_refused_wherever_a_fit_meets_them(layer):
+    X, y = np.array([[0.0], [1.0], [2.0]]), np.ones(3)
+    for arguments in ((X + 0.37, y), (X, y, (X + 0.37, y))):
+        net = fn.Sequential([layer(), fn.Dense(1)], seed=0)
+        with pytest.raises(ValueError, match=r"is 0\.37 in row 0, column 0: a categorical column must hold"):
+            net.fit(*arguments[:2], validation_data=arguments[2] if len(arguments) > 2 else None, verbose=0)
+        assert net.inputs is None
+
+
+def test_gradients_of_a_frozen_network_cannot_be_checked():
+    net = fn.Sequential([fn.Dense(2, trainable=False), fn.Dense(1, learning_rate_factor=0)], inputs=2, seed=0)
+    with pytest.raises(ValueError, match="every layer is frozen"):
+        fn.check_gradients(net, np.eye(2), np.ones(2))
+
+
+def test_health_is_that_of_the_weights_a_fit_ends_with(rng):
+    """Early stopping brings others back than the last ones."""
+    X, y = rng.normal(size=(800, 3)), rng.normal(size=800)
+    net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(1)], seed=0)
+    history = net.fit(
+        X,
+        y,
+        epochs=60,
+        optimizer=fn.Adam(0.1),
+        validation_data=(X[::-1], y),
+        verbose=0,
+        callbacks=[fn.EarlyStopping(3)],
+    )
+    rows = min(256, int(0.005 * 3 * 800 * history.epochs / 2))
+    assert rows >= 16
+    assert history.health.layers[0].saturated == net.health(X[:rows]).layers[0].saturated
