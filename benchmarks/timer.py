@@ -31,6 +31,12 @@ def seconds_per_call(function: Callable[[], object], seconds: float = 0.05) -> f
         calls = max(2 * calls, int(calls * seconds / max(elapsed, 1e-9)))
 
 
+def seconds_in_pieces(function: Callable[[], object], pieces: int, seconds: float = 1e-3) -> float:
+    """The median over pieces of about `seconds`: a process that takes the processor for a few milliseconds spoils a
+    few pieces and not the figure."""
+    return median(seconds_per_call(function, seconds) for _ in range(pieces))
+
+
 def stopwatch(function: Callable[[], object]) -> float:
     """The time of one call."""
     start = time.perf_counter()

@@ -5,7 +5,7 @@ What a worker answers, by what PEERS says the library can do:
 
 - train: load(folder, activation, loss, batch), reset(), train(epochs, rows, shuffle), weights(folder)
 - predict: load_network(folder, activation), predict(), time_predict(rows, seconds)
-- gemm: gemm(shape, seconds)
+- gemm: gemm(shape, pieces)
 
 To add a library: a file here that serves these, a row in PEERS. Peers import NumPy, benchmarks and their own library
 only.

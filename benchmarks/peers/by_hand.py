@@ -108,19 +108,19 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         state["call"] = lambda x: forward(params, x, activation)[-1]
 
     def predict() -> list[list[float]]:
-        return state["call"](state["x"][:4].copy()).tolist()
+        return state["call"](np.array(state["x"][:4])).tolist()
 
     def time_predict(rows: int, seconds: float) -> float:
-        x, call = state["x"][:rows].copy(), state["call"]
+        x, call = np.array(state["x"][:rows]), state["call"]
         return timer.seconds_per_call(lambda: call(x), seconds)
 
-    def gemm(shape: tuple[int, int, int], seconds: float) -> float:
+    def gemm(shape: tuple[int, int, int], pieces: int) -> float:
         """Seconds of C (m, n) = A (m, k) B (k, n)."""
         m, k, n = shape
         generator = np.random.default_rng(0)
         a, b = generator.standard_normal((m, k), np.float32), generator.standard_normal((k, n), np.float32)
         c = np.empty((m, n), np.float32)
-        return timer.seconds_per_call(lambda: np.matmul(a, b, out=c), seconds)
+        return timer.seconds_in_pieces(lambda: np.matmul(a, b, out=c), pieces)
 
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {"NumPy": np.__version__, "NumPy's BLAS": f"{blas['name']} {blas['version']}"}, {

@@ -125,7 +125,7 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         state.update(net=net, predictor=net.predictor(), x=np.load(f"{folder}/x.npy", mmap_mode="r"))
 
     def predict() -> list[list[float]]:
-        rows = state["x"][:4].copy()
+        rows = np.array(state["x"][:4])
         found = np.array([state["predictor"](row) for row in rows])
         assert np.array_equal(found, state["net"].predict(rows)), "the predictor and predict differ"
         return found.tolist()
@@ -134,9 +134,9 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         """predict(X); or, of one row, f(x) or f(x, out=y) with f the predictor."""
         f, predict_rows = state["predictor"], state["net"].predict
         if way == "predict":
-            X = state["x"][:rows].copy()
+            X = np.array(state["x"][:rows])
             return timer.seconds_per_call(lambda: predict_rows(X), seconds)
-        x = state["x"][0].copy()
+        x = np.array(state["x"][0])
         out = np.empty_like(f(x))
         return timer.seconds_per_call((lambda: f(x, out=out)) if way == "out" else (lambda: f(x)), seconds)
 

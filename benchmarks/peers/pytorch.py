@@ -110,18 +110,18 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         state["call"] = call
 
     def predict() -> list[list[float]]:
-        return state["call"](torch.from_numpy(state["x"][:4].copy())).tolist()
+        return state["call"](torch.from_numpy(np.array(state["x"][:4]))).tolist()
 
     def time_predict(rows: int, seconds: float) -> float:
-        x, call = torch.from_numpy(state["x"][:rows].copy()), state["call"]
+        x, call = torch.from_numpy(np.array(state["x"][:rows])), state["call"]
         return timer.seconds_per_call(lambda: call(x), seconds)
 
-    def gemm(shape: tuple[int, int, int], seconds: float) -> float:
+    def gemm(shape: tuple[int, int, int], pieces: int) -> float:
         """Seconds of C (m, n) = A (m, k) B (k, n)."""
         m, k, n = shape
         a, b, c = torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)
         with torch.inference_mode():
-            return timer.seconds_per_call(lambda: torch.mm(a, b, out=c), seconds)
+            return timer.seconds_in_pieces(lambda: torch.mm(a, b, out=c), pieces)
 
     return {"torch": torch.__version__}, {
         "load": load,

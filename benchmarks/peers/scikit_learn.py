@@ -78,10 +78,10 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         state["x"] = np.load(f"{folder}/x.npy", mmap_mode="r")
 
     def predict() -> list[list[float]]:
-        return state["call"](state["x"][:4].copy()).reshape(4, -1).tolist()
+        return state["call"](np.array(state["x"][:4])).reshape(4, -1).tolist()
 
     def time_predict(rows: int, seconds: float) -> float:
-        x, call = state["x"][:rows].copy(), state["call"]
+        x, call = np.array(state["x"][:rows]), state["call"]
         return timer.seconds_per_call(lambda: call(x), seconds)
 
     return {"scikit-learn": sklearn.__version__}, {
