@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -25,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import __version__, _core
 from .bench_libraries import LIBRARIES, TASKS, Task, Ways, loss_of, make_data
 from .runtime import available_processors
 
@@ -130,7 +132,8 @@ def run(workloads: Sequence[str] = (), quick: bool = False) -> None:
     processors = available_processors()
     counts = (1,) if quick or processors == 1 else (1, processors)
     present = [name for name, (package, _, _) in LIBRARIES.items() if find_spec(package)]
-    print(f"fastnn ({_core.isa()}) on {processors} processors; Python {sys.version.split()[0]}, NumPy {np.__version__}")
+    print(f"{_processor()}, {processors} to use; {_core.isa()}, Python {platform.python_version()}")
+    print(", ".join(f"{name} {_version(LIBRARIES[name][0])}" for name in present))
     if missing := [name for name in LIBRARIES if name not in present]:
         print("not installed here, so not compared:", ", ".join(missing))
     with ExitStack() as stack:
@@ -138,6 +141,20 @@ def run(workloads: Sequence[str] = (), quick: bool = False) -> None:
         for name in workloads or TASKS:
             _show(name, TASKS[name], *_readings(name, workers, rounds=3 if quick else 7, quick=quick))
     print("\nTimes are medians of rounds in turns, each library at its better number of threads.")
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    if package == "fastnn":
+        return __version__
+    return metadata.version({"sklearn": "scikit-learn"}.get(package, package))
 
 
 def _readings(

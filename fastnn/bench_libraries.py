@@ -161,6 +161,7 @@ def with_jax(task: Task, weights: Weights, X: Array, y: Array, threads: int) -> 
     params = [(jnp.array(weight), jnp.array(bias)) for weight, bias in weights]
     zeros = jax.tree.map(jnp.zeros_like, params)
     state = [(params, zeros, zeros, jnp.float32(0))]
+    stacked = []
     if task.steps:
         stacked = [jnp.asarray(a.reshape(task.steps, task.batch, *a.shape[1:])) for a in (X, y)]
     compiled = jax.jit(network)
@@ -209,6 +210,53 @@ def with_numpy(task: Task, weights: Weights, X: Array, y: Array, threads: int) -
     return lambda: None, outputs
 
 
+def with_onnxruntime(task: Task, weights: Weights, X: Array, y: Array, threads: int) -> Ways:
+    """Prediction only. The model is a file of protocol buffers, whose field numbers are those of onnx.proto."""
+    onnxruntime = import_module("onnxruntime")
+
+    def field(number: int, value: int | str | bytes) -> bytes:
+        """A number, or a text or message with its length before it."""
+        if isinstance(value, int):
+            return _varint(number << 3) + _varint(value)
+        data = value.encode() if isinstance(value, str) else value
+        return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+    def tensor(name: str, array: Array) -> bytes:
+        dims = b"".join(field(1, size) for size in array.shape)
+        return field(5, dims + field(2, 1) + field(8, name) + field(9, array.astype("<f4").tobytes()))
+
+    def node(operator: str, inputs: list[str], output: str) -> bytes:
+        return field(1, b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, operator))
+
+    def rows_of(name: str, width: int) -> bytes:
+        shape = field(1, field(2, "rows")) + field(1, field(1, width))
+        return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
+
+    graph, value = b"", "x"
+    for i, (weight, bias) in enumerate(weights):
+        last = i == len(weights) - 1
+        graph += tensor(f"w{i}", weight) + tensor(f"b{i}", bias)
+        graph += node("Gemm", [value, f"w{i}", f"b{i}"], "y" if last else f"z{i}")
+        if not last:
+            graph += node(task.activation.capitalize(), [f"z{i}"], value := f"a{i}")
+    graph += field(2, "network") + field(11, rows_of("x", task.sizes[0])) + field(12, rows_of("y", task.sizes[-1]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    model = field(1, 8) + field(8, field(2, 13)) + field(7, graph)  # IR version 8, operator set 13
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = ["y"]
+    return lambda: None, lambda x: session.run(names, {"x": x})[0]
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; the eighth bit says that more follow."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
 # name in tables -> (its package, how it works, whether it trains here)
 LIBRARIES: dict[str, tuple[str, Callable[[Task, Weights, Array, Array, int], Ways], bool]] = {
     "fastnn": ("fastnn", with_fastnn, True),
@@ -216,4 +264,5 @@ LIBRARIES: dict[str, tuple[str, Callable[[Task, Weights, Array, Array, int], Way
     "JAX": ("jax", with_jax, True),
     "scikit-learn": ("sklearn", with_sklearn, True),
     "NumPy": ("numpy", with_numpy, False),
+    "ONNX Runtime": ("onnxruntime", with_onnxruntime, False),
 }
