@@ -21,6 +21,7 @@ from benchmarks.process import NotInstalled, Worker, WorkerFailed
 from benchmarks.report import Settings, Table, threads_text, times_text
 
 STEPS_COMPARED = 20
+LONGEST = 1.0  # seconds of a reading; slower libraries are timed over a part of the epoch
 JUDGED_ROWS = 10_000
 # Adam divides by the size of a gradient, so where one is almost 0 its rounding decides, and weights of two libraries
 # drift apart (PyTorch and JAX: 0.002 % of the way after 1 step, 1 % after 3, 6 % after 20), while their losses stay
@@ -46,16 +47,16 @@ def run(settings: Settings, name: str) -> Table:
         start = problem.initial_weights(task.sizes, task.activation)
         problem.write_problem(folder, X, y, start)
         judged: dict[Key, dict[str, Any]] = {}
-        workers: dict[Key, Worker] = {}
+        workers: dict[Key, tuple[Worker, int]] = {}  # and the rows that are timed
         for key, worker in start_workers(settings, table).items():
             try:
                 judged[key] = judge(worker, task, folder, X, y)
-                workers[key] = worker
+                workers[key] = worker, timed_rows(worker, rows, task.batch, LONGEST / (3 if settings.quick else 1))
             except WorkerFailed as error:
                 if key[0] == OWN_NAME:
                     raise
                 table.notes.append(f"{key[0]}, {threads_text(key[1])}: {error}")
-        readings = timer.interleave(samplers(settings, workers, rows, steps, task), settings.choose(9, 3))
+        readings = timer.interleave(samplers(settings, workers, task.batch), settings.choose(7, 3))
     fill(table, task, readings, judged, rows / steps)
     for library in dict.fromkeys(name for name, _ in judged):
         results = [result for (name, _), result in judged.items() if name == library]
@@ -95,7 +96,6 @@ def judge(worker: Worker, task: Problem, folder: Path, X: Any, y: Any) -> dict[s
     losses = {"an epoch": loss_after(len(X))}
     if len(X) > STEPS_COMPARED * task.batch:
         losses[f"{STEPS_COMPARED} steps"] = loss_after(STEPS_COMPARED * task.batch)
-        train_anew(worker, len(X))  # what is timed is compiled last
     return {"first step": first, "losses": losses}
 
 
@@ -107,15 +107,24 @@ def train_anew(worker: Worker, rows: int) -> problem.Weights:
         return problem.load_weights(Path(name))
 
 
-def samplers(settings: Settings, workers: dict[Key, Worker], rows: int, steps: int, task: Problem) -> dict[Key, Any]:
+def timed_rows(worker: Worker, rows: int, batch: int, longest: float) -> int:
+    """The epoch, or as many whole batches as take so many seconds. What is timed has run once when this returns."""
+    seconds = worker.ask("train", epochs=1, rows=rows)["seconds"]
+    if seconds > longest:
+        rows = max(1, int(longest / seconds * rows / batch)) * batch
+        worker.ask("train", epochs=1, rows=rows)
+    return rows
+
+
+def samplers(settings: Settings, workers: dict[Key, tuple[Worker, int]], batch: int) -> dict[Key, Any]:
     """Seconds a step of every library, and the peak of as many threads."""
     chosen: dict[Key, Any] = {}
-    for (name, threads), worker in workers.items():
+    for (name, threads), (worker, rows) in workers.items():
 
-        def step(worker: Worker = worker, **options: Any) -> float:
-            return worker.ask("train", epochs=1, rows=rows, **options)["seconds"] / steps
+        def step(worker: Worker = worker, rows: int = rows, **options: Any) -> float:
+            return worker.ask("train", epochs=1, rows=rows, **options)["seconds"] / math.ceil(rows / batch)
 
-        def python_step(worker: Worker = worker) -> float:
+        def python_step(worker: Worker = worker, rows: int = rows) -> float:
             found = worker.ask("train_steps", rows=rows)
             return found["seconds"] / found["steps"]
 
