@@ -28,6 +28,8 @@ def versions(settings: report.Settings) -> dict[str, str]:
     """Of every library that is there."""
     found = dict(settings.pool.get(OWN_NAME, OWN, 1).versions)
     for name, peer in PEERS.items():
+        if peer.slow_start and settings.quick:
+            continue
         with contextlib.suppress(NotInstalled, WorkerFailed):
             found |= settings.pool.get(name, peer.module, 1, peer.environment).versions
     return found
@@ -46,7 +48,7 @@ def draw(folder: Path, about: dict[str, Any], tables: Sequence[report.Table]) ->
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure fastnn beside other libraries.")
     parser.add_argument("workloads", metavar="WORKLOAD", nargs="*", help=f"{', '.join(WORKLOADS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds: does it work at all")
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, one thread: does it work at all")
     parser.add_argument(
         "--python",
         default=sys.executable,
@@ -65,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = (1, usable) if usable > 1 else (1,)
-    settings = report.Settings(quick=arguments.quick, peer_python=arguments.python, threads=threads)
+    threads = (1, usable) if usable > 1 and not arguments.quick else (1,)
+    settings = report.Settings(quick=arguments.quick, peer_python=arguments.python, threads=threads, processors=usable)
     with settings.pool:
         try:
             about = report.machine(versions(settings), threads)

@@ -6,6 +6,7 @@ Each takes the tables of a run by name and returns a figure, or None where what 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from benchmarks.problem import TRAINING, bytes_per_step
 from benchmarks.report import Table
 
 matplotlib.use("Agg")
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 
 COLOURS = {OWN_NAME: "black"} | {name: f"C{i}" for i, name in enumerate(PEERS)}
 Tables = Mapping[str, Table]
@@ -37,7 +38,9 @@ def draw(folder: Path, about: Mapping[str, Any], tables: Tables) -> list[Path]:
         if figure is None:
             continue
         versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
-        figure.text(0.005, 0.005, f"{about['processor']}; {versions}; {about['date']}", fontsize=6, color="0.4")
+        line = f"{about['processor']}; {versions}; {about['date']}"
+        words = textwrap.fill(line, int(24 * figure.get_figwidth()))
+        figure.text(0.005, 0.005, words, fontsize=6, color="0.4")
         written.append(folder / f"{name}.png")
         figure.savefig(written[-1], dpi=130)
         pyplot.close(figure)
@@ -46,11 +49,13 @@ def draw(folder: Path, about: Mapping[str, Any], tables: Tables) -> list[Path]:
 
 def new_figure(columns: int, rows: int = 1, height: float = 3.2) -> tuple[Any, list[Any]]:
     figure, axes = pyplot.subplots(rows, columns, figsize=(4.3 * columns, height * rows + 0.2), squeeze=False)
-    figure.set_layout_engine("constrained", rect=(0, 0.03, 1, 0.97))
+    figure.set_layout_engine("constrained", rect=(0, 0.05, 1, 0.95))
     return figure, list(axes.flat)
 
 
-def bars(axes: Any, times: Mapping[str, tuple[float, float, float]], title: str, unit: str) -> None:
+def bars(
+    axes: Any, times: Mapping[str, tuple[float, float, float]], title: str, unit: str, logarithmic: bool = False
+) -> None:
     """Horizontal bars of (median, min, max), fastest above, each with its time over fastnn's."""
     names = sorted(times, key=lambda name: times[name][0], reverse=True)
     ours = next(times[name][0] for name in names if name.startswith(OWN_NAME))
@@ -61,11 +66,16 @@ def bars(axes: Any, times: Mapping[str, tuple[float, float, float]], title: str,
     axes.set_title(title, fontsize=9)
     axes.set_xlabel(unit, fontsize=8)
     axes.tick_params(labelsize=8)
-    right = float((middles + ends[1]).max())
     for i, (name, middle, above) in enumerate(zip(names, middles, ends[1], strict=True)):
-        text = "" if name.startswith(OWN_NAME) else f"{middle / ours:.2f} x"
-        axes.text(middle + above + 0.02 * right, i, text, va="center", fontsize=8)
-    axes.set_xlim(0, 1.2 * right)
+        text = "" if name.startswith(OWN_NAME) else f"{middle / ours:.3g} x"
+        axes.annotate(text, (middle + above, i), (4, 0), textcoords="offset points", va="center", fontsize=8)
+    right = float((middles + ends[1]).max())
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.set_xlim(0.5 * middles.min(), 6 * right)
+    else:
+        axes.set_xlim(0, 1.25 * right)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
 
 
 def training(tables: Tables) -> Any:
@@ -102,9 +112,7 @@ def prediction(tables: Tables) -> Any:
             for call, values in seconds.items()
             if "out=" not in call
         }
-        bars(panel, times, f"one row, {network}", "microseconds a call (logarithmic)")
-        panel.set_xscale("log")
-        panel.set_xlim(0.5 * min(middle for middle, _, _ in times.values()), None)
+        bars(panel, times, f"one row, {network}", "microseconds a call (logarithmic)", logarithmic=True)
     for panel, network in zip(axes[len(networks) if one else 0 :], networks, strict=False):
         if many is None or network not in many.data:
             panel.set_visible(False)
@@ -166,6 +174,11 @@ def growth(tables: Tables) -> Any:
     for i, (against, curve) in enumerate(curves.items()):
         at = [int(x) for x in curve]
         axes[i].loglog(at, [1e6 * point["seconds_per_row"] for point in curve.values()], "o-", color="black", ms=3)
+        times = [point["seconds_per_row"] for point in curve.values()]
+        within_a_decade = max(times) < 8 * min(times)
+        axes[i].yaxis.set_major_formatter("{x:g}")
+        axes[i].yaxis.set_minor_formatter("{x:g}" if within_a_decade else ticker.NullFormatter())
+        axes[i].tick_params(which="both", labelsize=8)
         axes[i].set_title(f"against {against}", fontsize=9)
         below = axes[len(curves) + i]
         below.semilogx(at, [100 * point["gflops"] / point["peak"] for point in curve.values()], "o-", color="C0", ms=3)

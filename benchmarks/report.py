@@ -26,7 +26,8 @@ class Settings:
 
     quick: bool = False
     peer_python: str = sys.executable
-    threads: tuple[int, ...] = (1, 2)  # one, and all processors
+    threads: tuple[int, ...] = (1, 2)  # that libraries are tried with: one, and all processors; quick: one
+    processors: int = 2
 
     def __post_init__(self) -> None:
         self.pool = Pool(self.python_for)
@@ -56,9 +57,14 @@ def threads_text(threads: int) -> str:
 
 
 def times_text(seconds: Sequence[float], factor: float) -> list[str]:
-    """Median, smallest and largest in another unit, four digits of each."""
+    """Median, smallest and largest in another unit."""
     found = timer.summary(seconds)
-    return [f"{factor * found[key]:.4g}" for key in ("median", "min", "max")]
+    return [number_text(factor * found[key]) for key in ("median", "min", "max")]
+
+
+def number_text(number: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
 
 
 def as_text(table: Table) -> str:

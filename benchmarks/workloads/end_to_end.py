@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +26,45 @@ CLOCK = """
 import sys, time
 sys.path.append(sys.argv[2])
 start = time.perf_counter()
+import numpy
+middle = time.perf_counter()
 __import__(sys.argv[1])
-print(time.perf_counter() - start)
+end = time.perf_counter()
+print(end - start, end - middle)
 """
 
 
-def import_seconds(package: str, python: str) -> float:
-    """In a Python that has just begun, its files in the system's cache; raises NotInstalled."""
+def import_seconds(package: str, python: str) -> tuple[float, float]:
+    """Of NumPy and the package, and of the package alone, in a Python that has just begun; raises NotInstalled."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
     done = subprocess.run(
         [python, "-P", "-c", CLOCK, package, str(ROOT)], capture_output=True, text=True, env=variables, check=False
     )
     if done.returncode:
         raise NotInstalled(done.stderr.strip().splitlines()[-1] if done.stderr else package)
-    return float(done.stdout)
+    total, beyond = map(float, done.stdout.split())
+    return total, beyond
 
 
-def import_times(settings: Settings, table: Table, packages: dict[str, str]) -> dict[str, list[float]]:
+def import_times(settings: Settings, table: Table, packages: Mapping[str, str]) -> dict[str, Any]:
+    """Seconds, "total" and "beyond" NumPy, by name in the table; a package that several names stand for is imported once a round."""
     samplers: dict[str, Any] = {}
     for name, package in packages.items():
-        python = settings.python_for(OWN_NAME if name in (OWN_NAME, "NumPy") else name)
+        if package in samplers:
+            continue
+        python = settings.python_for(OWN_NAME if name == "NumPy" else name)
         try:
             import_seconds(package, python)  # and its files are in the cache now
         except NotInstalled as error:
             table.notes.append(f"{name}: not installed ({error})")
             continue
-        samplers[name] = lambda package=package, python=python: import_seconds(package, python)
-    return timer.interleave(samplers, settings.choose(usual=7, quick=3), pause=0)
+        samplers[package] = lambda package=package, python=python: import_seconds(package, python)
+    readings = timer.interleave(samplers, settings.choose(usual=7, quick=1), pause=0)
+    return {
+        name: {key: [reading[i] for reading in readings[package]] for i, key in enumerate(("total", "beyond"))}
+        for name, package in packages.items()
+        if package in readings
+    }
 
 
 def run(settings: Settings, name: str) -> Table:
@@ -64,10 +77,9 @@ def imports(settings: Settings) -> Table:
     packages |= {peer.package: peer.package for peer in PEERS.values() if peer.package != "numpy"}
     readings = import_times(settings, table, packages)
     for package, times in readings.items():
-        beyond = timer.summary([a - b for a, b in zip(times, readings["NumPy"], strict=True)])["median"]
+        beyond = f"{1e3 * timer.summary(times['beyond'])['median']:.0f}"
         goal = f"<= {1e3 * IMPORT_GOAL:.0f}" if package == OWN_NAME else ""
-        shown = "" if package == "NumPy" else f"{1e3 * beyond:.0f}"
-        table.rows.append([package, *times_text(times, 1e3), shown, goal])
+        table.rows.append([package, *times_text(times["total"], 1e3), "" if package == "NumPy" else beyond, goal])
     table.data = {"seconds": readings}
     return table
 
@@ -118,7 +130,7 @@ def end_to_end(settings: Settings) -> Table:
             ratios[name] = timer.ratio(readings[key], readings[best[OWN_NAME]])
         faster = f"{ratios[name]['median']:.2f} x" if name in ratios else ""
         accuracy, goal = f"{np.median(accuracies[name]):.3f}", f"{GOAL} x" if name == OWN_NAME else ""
-        imported_in = f"{timer.summary(imported[name])['median']:.2f}"
+        imported_in = f"{timer.summary(imported[name]['total'])['median']:.2f}"
         table.rows.append([name, str(key[1]), imported_in, *times_text(readings[key], 1), faster, accuracy, goal])
     table.data = {
         "fit_seconds": {f"{name}, {threads_text(threads)}": times for (name, threads), times in readings.items()},

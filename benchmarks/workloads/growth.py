@@ -15,7 +15,7 @@ from benchmarks import timer
 from benchmarks.peers import INSTRUMENTS, OWN, OWN_NAME
 from benchmarks.problem import flops_per_sample
 from benchmarks.process import Worker
-from benchmarks.report import Settings, Table, times_text
+from benchmarks.report import Settings, Table, number_text, times_text
 
 Case = tuple[tuple[int, ...], int, int]  # sizes, batch, rows
 
@@ -128,7 +128,7 @@ def odd_sizes(settings: Settings) -> Table:
 
 
 def threads(settings: Settings) -> Table:
-    most = settings.threads[-1]
+    most = settings.processors
     table = Table(
         "threads",
         f"Training on {most} threads against one, ReLU, mse, Adam: fit(threads={most}), and as fit chooses itself",
@@ -156,7 +156,7 @@ def threads(settings: Settings) -> Table:
             goal = 1.8 if step >= 50 else 1.3 if step >= 2 else 1.0
             table.rows.append(
                 ["-".join(map(str, sizes)), str(batch), f"{step:.2f}"]
-                + [f"{1e6 * timer.summary(readings['one'])['median'] * batch / ask['rows']:.4g}"]
+                + [number_text(1e6 * timer.summary(readings["one"])["median"] * batch / ask["rows"])]
                 + [f"{gain[key]:.2f} x" for key in ("median", "min", "max")]
                 + [f"{chosen['median']:.2f} x", f">= {goal} x"]
             )

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import problem, timer
 from benchmarks.peers import OWN, OWN_NAME, peers_that
 from benchmarks.process import NotInstalled, Worker, WorkerFailed
-from benchmarks.report import Settings, Table, threads_text, times_text
+from benchmarks.report import Settings, Table, number_text, threads_text, times_text
 
 AGREES = 1e-4  # |answer - float64| where outputs are of unit size
 F, F_OUT = "fastnn, f(x)", "fastnn, f(x, out=y)"
@@ -86,7 +86,8 @@ def ways(library: str) -> dict[str, dict[str, Any]]:
 def batches(settings: Settings) -> Table:
     table = Table(
         "predict_batches",
-        f"Prediction of many rows, float32, each library at its better of {threads_text(settings.threads[-1])} and 1",
+        "Prediction of many rows, float32, each library at its better of threads "
+        + " and ".join(map(str, settings.threads)),
         ["network", "rows", "fastnn us", "us a row", "fastest peer", "its us", "fastnn is faster by", "min", "max"],
     )
     sizes = BATCHES[::2] if settings.quick else BATCHES
@@ -104,11 +105,11 @@ def add_batch(table: Table, network: Network, rows: int, readings: dict[tuple[st
     best = timer.best_of(readings)
     ours = readings[best.pop(OWN_NAME)]
     time = timer.summary(ours)["median"]
-    cells = [network.words, f"{rows:,}", f"{1e6 * time:.4g}", f"{1e6 * time / rows:.3g}"]
+    cells = [network.words, f"{rows:,}", number_text(1e6 * time), f"{1e6 * time / rows:.3g}"]
     ratios = {name: timer.ratio(readings[key], ours) for name, key in best.items()}
     if ratios:
         nearest = min(ratios, key=lambda name: ratios[name]["median"])
-        cells += [nearest, f"{1e6 * timer.summary(readings[best[nearest]])['median']:.4g}"]
+        cells += [nearest, number_text(1e6 * timer.summary(readings[best[nearest]])["median"])]
         cells += [f"{ratios[nearest][key]:.2f} x" for key in ("median", "min", "max")]
     table.rows.append(cells + [""] * (len(table.columns) - len(cells)))
     table.data.setdefault(network.words, {})[str(rows)] = {

@@ -174,7 +174,8 @@ def fill(
         table.notes.append(f"faster than the fastest peer, {nearest}, by {ratios[nearest]['median']:.2f} x{goal}")
     shown = ", ".join(f"{peak:.0f} GFLOP/s on {threads_text(threads)}" for threads, peak in peaks.items())
     table.notes.append(f"peak, measured in the same rounds: {shown}")
-    table.notes.append("each library is compared at its better number of threads, round by round")
+    if len(peaks) > 1:
+        table.notes.append("each library is compared at its better number of threads, round by round")
     table.data = {
         "seconds_per_step": {f"{name}, {threads_text(threads)}": seconds for (name, threads), seconds in times.items()},
         "best": {name: {"threads": key[1], "seconds": timer.summary(times[key])} for name, key in best.items()},
