@@ -322,12 +322,21 @@ def test_the_command_without_peers(tmp_path, bare_python):
     for name, table in results["workloads"].items():
         assert table["rows"] or table["notes"], name
         assert all(len(row) == len(table["columns"]) for row in table["rows"])
-    for peer in ("PyTorch", "JAX", "scikit-learn"):
-        assert f"{peer}: not installed" in done.stdout
+    for name, peer in PEERS.items():
+        assert f"{name}: not installed" in done.stdout or peer.slow_start
     assert "NOT THE SAME" not in done.stdout
     markdown = (tmp_path / "results.md").read_text()
     assert markdown.count("## ") == len(WORKLOADS)
     assert results["machine"]["threads"] and results["machine"]["bandwidth_gb_per_second"]
+
+
+def test_without_matplotlib_there_is_a_note(tmp_path, monkeypatch, capsys):
+    from benchmarks.__main__ import draw
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "benchmarks.plots", raising=False)
+    assert draw(tmp_path, {}, []) == []
+    assert "no plots: matplotlib is not installed" in capsys.readouterr().out
 
 
 def test_an_unknown_workload_is_refused_by_name():

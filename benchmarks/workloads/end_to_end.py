@@ -36,7 +36,8 @@ print(end - start, end - middle)
 
 def import_seconds(package: str, python: str) -> tuple[float, float]:
     """Of NumPy and the package, and of the package alone, in a Python that has just begun; raises NotInstalled."""
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
+    # Else nothing would be kept compiled, and every import would compile anew.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [python, "-P", "-c", CLOCK, package, str(ROOT)], capture_output=True, text=True, env=variables, check=False
     )
@@ -47,7 +48,10 @@ def import_seconds(package: str, python: str) -> tuple[float, float]:
 
 
 def import_times(settings: Settings, table: Table, packages: Mapping[str, str]) -> dict[str, Any]:
-    """Seconds, "total" and "beyond" NumPy, by name in the table; a package that several names stand for is imported once a round."""
+    """Seconds, "total" and "beyond" NumPy, by name in the table.
+
+    A package that several names stand for is imported once a round.
+    """
     samplers: dict[str, Any] = {}
     for name, package in packages.items():
         if package in samplers:
