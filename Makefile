@@ -7,6 +7,8 @@ PYTHON ?= python3
 PACKAGE ?= .
 # Further arguments of pytest.
 PYTEST_ARGS ?=
+# Arguments of the benchmarks: --quick, --python, names of workloads.
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet
@@ -37,7 +39,7 @@ test: $(BIN)/python                    ## the test suite, on the installed packa
 bench: $(BIN)/python                   ## how fast, on this machine
 	$(CLEAN_LIB)
 	$(PIP) "$(PACKAGE)"
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 lint: $(BIN)/python                    ## layout, mistakes, types, spelling
 	$(PIP) --group lint numpy

@@ -82,6 +82,10 @@ class Worker:
             self.close()
             raise
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def ask(self, handler: str, **arguments: Any) -> Any:
         """Call a handler in the worker and return what it returns."""
         assert self._process.stdin is not None
@@ -128,6 +132,47 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Pool:
+    """Workers that go on living from one workload to the next, because some libraries take seconds to start.
+
+    A library that is missing or does not start is noted once and not tried again.
+    """
+
+    def __init__(self, python_for: Callable[[str], str]) -> None:
+        self._python_for = python_for
+        self._workers: dict[tuple[Any, ...], Worker] = {}
+        self._missing: dict[tuple[Any, ...], NotInstalled | WorkerFailed] = {}
+
+    def get(self, name: str, module: str, threads: int, environment: Mapping[str, str] | None = None) -> Worker:
+        """The worker for a library, started if need be; raises NotInstalled or WorkerFailed."""
+        environment = environment or {}
+        key = (name, module, threads, *sorted(environment.items()))
+        if key in self._missing:
+            raise self._missing[key]
+        worker = self._workers.get(key)
+        if worker is None or not worker.alive:
+            try:
+                worker = Worker(module, threads, self._python_for(name), environment)
+            except (NotInstalled, WorkerFailed) as error:
+                self._missing[key] = error
+                raise
+            self._workers[key] = worker
+        return worker
+
+    def forget(self) -> None:
+        """End all workers: what the next ones take of memory and processor is theirs alone."""
+        while self._workers:
+            self._workers.popitem()[1].close()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.forget()
 
 
 def use_processors(threads: int) -> None:

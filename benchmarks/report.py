@@ -12,9 +12,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from benchmarks.process import ROOT
+from benchmarks import timer
+from benchmarks.process import ROOT, Pool
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -23,13 +26,17 @@ class Settings:
 
     quick: bool = False
     peer_python: str = sys.executable
-    threads: tuple[int, ...] = (1, 2)
+    threads: tuple[int, ...] = (1, 2)  # that libraries are tried with: one, and all processors; quick: one
+    processors: int = 2
+
+    def __post_init__(self) -> None:
+        self.pool = Pool(self.python_for)
 
     def python_for(self, library: str) -> str:
         """fastnn runs with this Python; peers with the one that has them."""
         return sys.executable if library == "fastnn" else self.peer_python
 
-    def choose(self, usual: int, quick: int) -> int:
+    def choose(self, usual: T, quick: T) -> T:
         return quick if self.quick else usual
 
 
@@ -43,6 +50,21 @@ class Table:
     rows: list[Sequence[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+
+
+def threads_text(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
+def times_text(seconds: Sequence[float], factor: float) -> list[str]:
+    """Median, smallest and largest in another unit."""
+    found = timer.summary(seconds)
+    return [number_text(factor * found[key]) for key in ("median", "min", "max")]
+
+
+def number_text(number: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
 
 
 def as_text(table: Table) -> str:
@@ -98,7 +120,7 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def machine(versions: dict[str, str]) -> dict[str, Any]:
+def machine(versions: dict[str, str], threads: Sequence[int]) -> dict[str, Any]:
     """Where and with what the figures came about."""
     try:
         commit = subprocess.run(
@@ -112,6 +134,7 @@ def machine(versions: dict[str, str]) -> dict[str, Any]:
         "processors_usable": usable,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
+        "threads": threads,
         "commit": commit,
         "date": time.strftime("%Y-%m-%d"),
         "versions": versions,
@@ -121,7 +144,8 @@ def machine(versions: dict[str, str]) -> dict[str, Any]:
 def machine_line(about: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     return (
-        f"{about['processor']}, {about['processors_usable']} processors, {about['system']}, "
+        f"{about['processor']}, {about['processors_usable']} processors, threads "
+        f"{' and '.join(map(str, about['threads']))}, {about['system']}, "
         f"Python {about['python']}; {versions}; commit {about['commit']}, {about['date']}"
     )
 
@@ -130,6 +154,7 @@ def write_json(path: Path, about: dict[str, Any], tables: Sequence[Table]) -> No
     path.write_text(json.dumps({"machine": about, "workloads": {t.name: asdict(t) for t in tables}}, indent=1) + "\n")
 
 
-def write_markdown(path: Path, about: dict[str, Any], tables: Sequence[Table]) -> None:
+def write_markdown(path: Path, about: dict[str, Any], tables: Sequence[Table], plots: Sequence[Path] = ()) -> None:
     sections = [as_markdown(table) for table in tables]
+    sections += [f"![{plot.stem}]({plot.name})\n" for plot in plots]
     path.write_text("\n".join(["# Benchmarks", "", machine_line(about), "", *sections]))

@@ -27,6 +27,12 @@ def run_info(arguments: argparse.Namespace) -> None:
         fn.load(arguments.model).summary()
 
 
+def run_bench(arguments: argparse.Namespace) -> None:
+    from . import bench
+
+    bench.run(arguments.workloads, quick=arguments.quick)
+
+
 def _positive(text: str) -> int:
     number = int(text)  # argparse turns a ValueError into "invalid ... value"
     if number < 1:
@@ -58,6 +64,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     info.add_argument("model", metavar="MODEL", nargs="?", help="a file written by net.save or demo --save")
     info.set_defaults(run=run_info)
+
+    bench = commands.add_parser(
+        "bench",
+        help="how fast it is here, beside the other libraries that are installed",
+        description="Time training and prediction beside PyTorch, JAX, scikit-learn and NumPy, whichever this "
+        "Python has.",
+        epilog="WORKLOAD is rl, pinn, table, fashion, predict or predict_table (default: all). The whole suite is in "
+        "the source distribution: python -m benchmarks",
+    )
+    bench.add_argument("workloads", metavar="WORKLOAD", nargs="*", help="what to measure")
+    bench.add_argument("--quick", action="store_true", help="one thread, fewer rounds")
+    bench.set_defaults(run=run_bench)
     return parser
 
 

@@ -36,12 +36,16 @@ def test_both_names_do_the_same(model):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["", "demo", "info"])
+@pytest.mark.parametrize("command", ["", "demo", "info", "bench"])
 def test_help_of_each_command(command, tmp_path):
     shown = run(*MODULE, *command.split(), "--help", folder=tmp_path)
     assert shown.returncode == 0 and shown.stderr == ""
     assert shown.stdout.startswith("usage: fastnn") and max(map(len, shown.stdout.splitlines())) <= 80
-    for word in {"": ["demo", "info"], "demo": ["--save", "--plot", "--threads"], "info": ["MODEL"]}[command]:
+    words = {
+        "": ["demo", "info", "bench"], "demo": ["--save", "--plot", "--threads"], "info": ["MODEL"],
+        "bench": ["--quick", "WORKLOAD"],
+    }  # fmt: skip
+    for word in words[command]:
         assert word in shown.stdout
 
 

@@ -39,8 +39,9 @@ def tensor(name: str, array: np.ndarray[Any, Any]) -> bytes:
     return dims + field(2, FLOAT) + field(8, name) + field(9, np.ascontiguousarray(array, "<f4").tobytes())
 
 
-def value_info(name: str, shape: tuple[int, ...]) -> bytes:
-    dims = b"".join(field(1, field(1, size)) for size in shape)
+def value_info(name: str, shape: tuple[int | str, ...]) -> bytes:
+    """A size is a number, or the name of one that varies."""
+    dims = b"".join(field(1, field(1 if isinstance(size, int) else 2, size)) for size in shape)
     return field(1, name) + field(2, field(1, field(1, FLOAT) + field(2, dims)))
 
 
@@ -48,18 +49,18 @@ def node(operator: str, inputs: list[str], output: str) -> bytes:
     return b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, operator)
 
 
-def model_file(weights: problem.Weights) -> bytes:
-    """(1, inputs) -> Gemm, Tanh, ..., Gemm -> (1, outputs), operator set 13."""
+def model_file(weights: problem.Weights, activation: str) -> bytes:
+    """(rows, inputs) -> Gemm, Tanh or Relu, ..., Gemm -> (rows, outputs), operator set 13."""
     graph, current = b"", "x"
     for i, (weight, bias) in enumerate(weights):
         last = i == len(weights) - 1
         graph += field(5, tensor(f"w{i}", weight)) + field(5, tensor(f"b{i}", bias))
         graph += field(1, node("Gemm", [current, f"w{i}", f"b{i}"], "y" if last else f"z{i}"))
         if not last:
-            graph += field(1, node("Tanh", [f"z{i}"], f"a{i}"))
+            graph += field(1, node({"tanh": "Tanh", "relu": "Relu"}[activation], [f"z{i}"], f"a{i}"))
             current = f"a{i}"
-    graph += field(2, "policy") + field(11, value_info("x", (1, weights[0][0].shape[0])))
-    graph += field(12, value_info("y", (1, weights[-1][0].shape[1])))
+    graph += field(2, "network") + field(11, value_info("x", ("rows", weights[0][0].shape[0])))
+    graph += field(12, value_info("y", ("rows", weights[-1][0].shape[1])))
     return field(1, 8) + field(8, field(2, 13)) + field(7, graph)
 
 
@@ -68,23 +69,25 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
 
     state: dict[str, Any] = {}
 
-    def load_policy(folder: str) -> None:
+    def load_network(folder: str, activation: str) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(
-            model_file(problem.load_weights(Path(folder))), options, providers=["CPUExecutionProvider"]
+            model_file(problem.load_weights(Path(folder)), activation), options, providers=["CPUExecutionProvider"]
         )
-        outputs, inputs = ["y"], {"x": np.load(f"{folder}/x.npy")[None]}
-        state["call"] = lambda: session.run(outputs, inputs)
+        outputs = ["y"]
+        state["call"] = lambda inputs: session.run(outputs, inputs)
+        state["x"] = np.load(f"{folder}/x.npy", mmap_mode="r")
 
-    def predict() -> list[float]:
-        return state["call"]()[0][0].tolist()
+    def predict() -> list[list[float]]:
+        return state["call"]({"x": np.array(state["x"][:4])})[0].tolist()
 
-    def time_predict(seconds: float) -> dict[str, float]:
-        return {"seconds": timer.seconds_per_call(state["call"], seconds)}
+    def time_predict(rows: int, seconds: float) -> float:
+        inputs, call = {"x": np.array(state["x"][:rows])}, state["call"]
+        return timer.seconds_per_call(lambda: call(inputs), seconds)
 
     return {"onnxruntime": onnxruntime.__version__}, {
-        "load_policy": load_policy,
+        "load_network": load_network,
         "predict": predict,
         "time_predict": time_predict,
     }

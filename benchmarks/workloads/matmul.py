@@ -9,25 +9,25 @@ its own. What is timed is the product as training runs it: weights lie ready in 
 from __future__ import annotations
 
 from benchmarks import timer
-from benchmarks.peers import OWN
+from benchmarks.peers import INSTRUMENTS
 from benchmarks.process import Worker
 from benchmarks.report import Settings, Table
 
 SHAPES = [(128, 784, 256), (256, 256, 256)]
 USES = {"forward": "forward", "weight": "dW", "input": "dX"}
-TARGETS = {"avx512": 0.90, "avx2": 0.85}  # of forward and dW, issue "the engine"
+TARGETS = {"avx512": 0.90, "avx2": 0.85}  # of forward and dW
 
 
-def run(settings: Settings) -> Table:
+def run(settings: Settings, name: str) -> Table:
     table = Table(
-        "matmul",
+        name,
         "Matrix product, float32, one thread: share of the FMA peak measured in turns with it",
         ["batch x inputs x units", "set", "GFLOP/s", "peak", "share", "min", "max", "target"],
     )
-    with Worker(OWN, threads=1) as worker:
+    with Worker(INSTRUMENTS, threads=1) as worker:
         instruction_sets = worker.ask("instruction_sets")
     for isa in instruction_sets:
-        with Worker(OWN, threads=1, environment={"FASTNN_ISA": isa}) as worker:
+        with Worker(INSTRUMENTS, threads=1, environment={"FASTNN_ISA": isa}) as worker:
             if worker.versions["instruction set"] != isa:
                 table.notes.append(f"{isa}: not measured, FASTNN_ISA={isa} gave {worker.versions['instruction set']}")
                 continue
