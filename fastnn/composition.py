@@ -17,7 +17,7 @@ def checked_layers(layers: object, argument: str) -> tuple[Layer, ...]:
     if isinstance(layers, Layer) or not isinstance(layers, Iterable):
         raise TypeError(f"{argument} must be a list of layers, not {type(layers).__name__}")
     found = tuple(layers)
-    seen: set[int] = set()
+    seen: set[Layer] = set()
     for place, layer in enumerate(found):
         if not isinstance(layer, Layer):
             raise TypeError(f"{argument}[{place}] must be a layer such as Dense(10), not {layer!r}")
@@ -25,9 +25,9 @@ def checked_layers(layers: object, argument: str) -> tuple[Layer, ...]:
             which = f"{argument}[{place}]" if part is layer else f"{argument}[{place}]: its {type(part).__name__}"
             if part.owned:
                 raise ValueError(f"{which} belongs to a network already: make a new {type(part).__name__}")
-            if id(part) in seen:
+            if part in seen:
                 raise ValueError(f"{which} is there twice: make a new {type(part).__name__} for each place")
-            seen.add(id(part))
+            seen.add(part)
     return found
 
 
@@ -124,7 +124,7 @@ class Branches(Layer):
         found = tuple(checked_layers(branch, f"branches[{place}]") for place, branch in enumerate(branches))
         if not found:
             raise ValueError("branches is empty")
-        every = [id(part) for branch in found for part in all_parts(branch)]
+        every = [part for branch in found for part in all_parts(branch)]
         if len(set(every)) < len(every):
             raise ValueError("branches: a layer is in two branches; make a new one for each")
         return found

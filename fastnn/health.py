@@ -298,7 +298,8 @@ def about_size(values: NDArray[Any], what: str, remedy: str) -> str | None:
     some = np.asarray(values[::step][: 2 * ROWS], np.float64)
     if some.ndim == 1:
         some = some[:, np.newaxis]
-    size = np.sqrt((some * some).mean(axis=0))
+    with np.errstate(over="ignore"):
+        size = np.sqrt((some * some).mean(axis=0))
     largest = int(size.argmax())
     if size[largest] > FAR:
         where = f" in column {largest}" if size.size > 1 else ""
