@@ -88,6 +88,7 @@ void FNN_TYPED(backward_batch)(const plan_type *plan, const walk_type *walk, fnn
 }
 
 void FNN_TYPED(update_running)(const plan_type *plan, ptrdiff_t batch) {
+    if (batch < 1) return; /* no rows have no moments */
     for (int32_t i = 0; i < plan->network->n_ops; i++) {
         const fnn_op *op = &plan->network->ops[i];
         if (!fnn_is_batch_norm(op)) continue;

@@ -142,6 +142,21 @@ static void convert(const unsigned char *from, ptrdiff_t n, int type, int real_t
 
 /* ---- rows ----------------------------------------------------------------------------------------------------- */
 
+/* Rows of up to 32 bytes are too short for a call of memcpy: two moves that may overlap. */
+static inline void copy_bytes(unsigned char *out, const unsigned char *from, size_t bytes) {
+    if (bytes > 32) {
+        memcpy(out, from, bytes);
+    } else if (bytes >= 16) {
+        memcpy(out, from, 16);
+        memcpy(out + bytes - 16, from + bytes - 16, 16);
+    } else if (bytes >= 8) {
+        memcpy(out, from, 8);
+        memcpy(out + bytes - 8, from + bytes - 8, 8);
+    } else { /* one number */
+        memcpy(out, from, 4);
+    }
+}
+
 void fnn_read_row(const fnn_array *array, ptrdiff_t row, int real_type, void *out) {
     const int type = array->type;
     const ptrdiff_t n = array->columns, item = item_bytes(type);
@@ -149,7 +164,7 @@ void fnn_read_row(const fnn_array *array, ptrdiff_t row, int real_type, void *ou
     if (array->column_stride_bytes == item) {
         const unsigned char *from = element(array, row, 0);
         if (type == (real_type == FNN_FLOAT64 ? FNN_DATA_FLOAT64 : FNN_DATA_FLOAT32)) {
-            memcpy(out, from, (size_t)(n * item));
+            copy_bytes(out, from, (size_t)(n * item));
         } else {
             convert(from, n, type, real_type, out, 0);
         }
@@ -174,9 +189,29 @@ static inline void prefetch(const unsigned char *address) {
 #endif
 }
 
+
 /* One page: further on, what was asked for first would be driven out of the queue of loads, and the processor's own
  * prefetcher has long recognized the row. */
-enum { PREFETCH_BYTES = 4096, PREFETCH_LINE = 64 };
+enum { PREFETCH_BYTES = 4096, PREFETCH_LINE = 64, AHEAD_BYTES = 1024 };
+
+void fnn_read_rows(const fnn_array *array, const int64_t *order, ptrdiff_t first, ptrdiff_t rows, int real_type,
+                   void *out, ptrdiff_t stride) {
+    const ptrdiff_t item = item_bytes(array->type), real_bytes = real_type == FNN_FLOAT64 ? 8 : 4;
+    const int plain = array->column_stride_bytes == item && item == real_bytes &&
+                      array->type == (real_type == FNN_FLOAT64 ? FNN_DATA_FLOAT64 : FNN_DATA_FLOAT32);
+    /* Rows in a random order come from memory: far enough ahead to hide its latency, near enough not to be lost. */
+    const ptrdiff_t row_bytes = array->columns * item;
+    const ptrdiff_t ahead = row_bytes >= AHEAD_BYTES ? 1 : row_bytes > AHEAD_BYTES / 16 ? AHEAD_BYTES / row_bytes : 16;
+    unsigned char *to = out;
+    for (ptrdiff_t i = 0; i < rows; i++, to += stride * real_bytes) {
+        const ptrdiff_t from = order ? (ptrdiff_t)order[first + i] : first + i;
+        if (order && i + ahead < rows) fnn_prefetch_row(array, (ptrdiff_t)order[first + i + ahead]);
+        if (plain)
+            copy_bytes(to, element(array, from, 0), (size_t)row_bytes);
+        else
+            fnn_read_row(array, from, real_type, to);
+    }
+}
 
 void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row) {
     const ptrdiff_t item = item_bytes(array->type);

@@ -14,6 +14,10 @@
  * Exact where the type can hold the value, else rounded in the rounding mode of the calling thread. */
 void fnn_read_row(const fnn_array *array, ptrdiff_t row, int real_type, void *out);
 
+/* The same for rows first .. first + rows - 1 of an order (NULL: as they are), `stride` elements apart in out. */
+void fnn_read_rows(const fnn_array *array, const int64_t *order, ptrdiff_t first, ptrdiff_t rows, int real_type,
+                   void *out, ptrdiff_t stride);
+
 /* A hint that array[row, :] will be read soon. Does nothing for rows whose columns are not side by side. */
 void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row);
 

@@ -189,6 +189,14 @@ static void clip_and_update(train_call *call, step_state *step, fnn_team *team, 
     }
 }
 
+/* Rows of a segment whose gradient is made and used at a time: it is updated and packed while it is in the second-level
+ * cache. A multiple of 32 rows, as shares are. */
+#define BLOCK_BYTES 262144
+static ptrdiff_t block_rows(const fnn_segment *segment) {
+    const ptrdiff_t rows = BLOCK_BYTES / (ptrdiff_t)sizeof(real) / segment->columns / 32 * 32;
+    return rows > 32 ? rows : 32;
+}
+
 /* Both schedules return whether the batch was dropped: one reading of `stop` between the two barriers, because after
  * the second thread 0 may already be setting it in the next step. */
 static int step_depth_first(train_call *call, step_state *step, fnn_team *team, int thread, int threads) {
@@ -237,9 +245,12 @@ static int step_by_layers(train_call *call, step_state *step, fnn_team *team, in
         for (int32_t i = 0; i < network->n_segments; i++) {
             ptrdiff_t first, last;
             FNN_TYPED(share_of_segment)(plan, i, thread, threads, &first, &last);
-            if (first >= last) continue;
-            FNN_TYPED(segment_gradient)(plan, &all, i, first, last, done > 0, call->training->grads);
-            if (is_last && updates(step)) use_gradient(call, step, i, first, last);
+            const ptrdiff_t block = block_rows(&network->segments[i]);
+            for (ptrdiff_t row = first; row < last; row += block) {
+                const ptrdiff_t block_end = last - row < block ? last : row + block;
+                FNN_TYPED(segment_gradient)(plan, &all, i, row, block_end, done > 0, call->training->grads);
+                if (is_last && updates(step)) use_gradient(call, step, i, row, block_end);
+            }
         }
         if (is_last && updates(step)) clip_and_update(call, step, team, thread, threads);
         fnn_team_barrier(team, thread);

@@ -301,8 +301,9 @@ int fnn_isa_supported(int index);
 int fnn_isa_select(const char *name);
 const char *fnn_isa(void);
 
-/* Threads worth using for a call of work multiply-adds between two barriers, at most limit. */
-int fnn_threads_worth(double work, int limit);
+/* Threads worth using for work multiply-adds between two barriers, at most limit; once: all that a call does, so that
+ * they must be woken for it. */
+int fnn_threads_worth(double work, int limit, int once);
 /* "posix", "openmp" or "serial". */
 const char *fnn_threads_backend(void);
 

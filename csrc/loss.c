@@ -38,11 +38,10 @@ void FNN_TYPED(loss_rows)(const plan_type *plan, const comparison *with, ptrdiff
     for (ptrdiff_t i = 0; i < rows; i++) {
         const ptrdiff_t from = with->order ? (ptrdiff_t)with->order[first + row + i] : first + row + i;
         plan->row_weight[at + i] = with->weights ? with->weights[from] : 1;
-        if (labels)
-            plan->row_label[at + i] = with->y->labels[from];
-        else
-            fnn_read_row(&with->y->values, from, FNN_REAL_TYPE, targets + i * stride);
+        if (labels) plan->row_label[at + i] = with->y->labels[from];
     }
+    if (!labels)
+        fnn_read_rows(&with->y->values, with->order, first + row, rows, FNN_REAL_TYPE, targets, stride);
     if (!labels && rescales(plan->network)) scale_targets(plan, rows, targets);
     const FNN_TYPED(fnn_loss_batch) batch = {
         .rows = rows,

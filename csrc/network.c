@@ -38,11 +38,8 @@ void FNN_TYPED(bind)(plan_type *plan, const real *params, uint64_t seed) {
 
 void FNN_TYPED(gather)(const plan_type *plan, real *set, ptrdiff_t row, ptrdiff_t rows, const fnn_array *x,
                        const int64_t *order, ptrdiff_t first) {
-    for (ptrdiff_t i = row; i < row + rows; i++) {
-        const ptrdiff_t from = order ? (ptrdiff_t)order[first + i] : first + i;
-        if (order && i + 1 < row + rows) fnn_prefetch_row(x, (ptrdiff_t)order[first + i + 1]);
-        fnn_read_row(x, from, FNN_REAL_TYPE, set + plan->value_at[0] + i * plan->stride[0]);
-    }
+    fnn_read_rows(x, order, first + row, rows, FNN_REAL_TYPE, set + plan->value_at[0] + row * plan->stride[0],
+                  plan->stride[0]);
 }
 
 /* An activation right behind a product: applied to each tile, in place or into its own buffer. */

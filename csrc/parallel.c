@@ -47,15 +47,18 @@ enum { MAX_THREADS = 1024 };
 #define SECONDS_PER_THREAD 1e-6
 /* Threads must save this much between two barriers to be worth the disturbance of other programs. */
 #define SECONDS_WORTH 10e-6
+/* Workers sleep between calls, and waking them takes 20-60 us; measured by the model's slow clock, on which work on a
+ * fast core looks 2-3 times longer, they must save this much more in a call that does its work once. */
+#define SECONDS_TO_WAKE 140e-6
 
 /* T(n) = T(1)/n + c.(n - 1): take threads as long as the next one saves more than c, then see whether it is enough. */
-int fnn_threads_worth(double work, int limit) {
+int fnn_threads_worth(double work, int limit, int once) {
     double alone = work / MULTIPLY_ADDS_PER_SECOND;
     int threads = 1;
     if (limit > MAX_THREADS) limit = MAX_THREADS;
     while (threads < limit && alone / threads / (threads + 1) > SECONDS_PER_THREAD) threads++;
     double saved = alone / threads * (threads - 1) - SECONDS_PER_THREAD * (threads - 1); /* T(1) - T(threads) */
-    return saved >= SECONDS_WORTH ? threads : 1;
+    return saved >= SECONDS_WORTH + (once ? SECONDS_TO_WAKE : 0) ? threads : 1;
 }
 
 #if defined(FNN_THREADS_SERIAL)

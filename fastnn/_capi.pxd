@@ -154,7 +154,7 @@ cdef extern from "fastnn.h" nogil:
     int fnn_isa_supported(int index)
     int fnn_isa_select(const char *name)
     const char *fnn_isa()
-    int fnn_threads_worth(double work, int limit)
+    int fnn_threads_worth(double work, int limit, int once)
     const char *fnn_threads_backend()
     void fnn_vector(int real_type, int function, ptrdiff_t n, const void *x, void *y)
     size_t fnn_matmul_workspace(int real_type, int use, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k)

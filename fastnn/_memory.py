@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from . import _core
+
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 
 
@@ -25,5 +27,5 @@ def allocate(shape: int | tuple[int, ...], dtype: DTypeLike, *, zero: bool = Fal
     if size > sys.maxsize - ALIGNMENT:
         raise MemoryError(f"an array of shape {shape} and dtype {kind} would need {size:.3g} bytes")
     block = np.zeros(size + ALIGNMENT, np.uint8) if zero else np.empty(size + ALIGNMENT, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
+    start = -_core.address(block) % ALIGNMENT
     return block[start : start + size].view(kind).reshape(shape)

@@ -9,7 +9,7 @@ from typing import Any
 from . import _core
 from .arguments import whole_number
 from .graph import Graph
-from .layers import LAYERS, Layer, layer_from_config
+from .layers import LAYERS, Layer, all_parts, layer_from_config, stack_needs_inputs
 
 
 def checked_layers(layers: object, argument: str) -> tuple[Layer, ...]:
@@ -17,11 +17,17 @@ def checked_layers(layers: object, argument: str) -> tuple[Layer, ...]:
     if isinstance(layers, Layer) or not isinstance(layers, Iterable):
         raise TypeError(f"{argument} must be a list of layers, not {type(layers).__name__}")
     found = tuple(layers)
+    seen: set[int] = set()
     for place, layer in enumerate(found):
         if not isinstance(layer, Layer):
             raise TypeError(f"{argument}[{place}] must be a layer such as Dense(10), not {layer!r}")
-        if layer.owned or layer in found[:place]:
-            raise ValueError(f"{argument}[{place}] belongs to a network already: make a new {type(layer).__name__}")
+        for part in all_parts((layer,)):
+            which = f"{argument}[{place}]" if part is layer else f"{argument}[{place}]: its {type(part).__name__}"
+            if part.owned:
+                raise ValueError(f"{which} belongs to a network already: make a new {type(part).__name__}")
+            if id(part) in seen:
+                raise ValueError(f"{which} is there twice: make a new {type(part).__name__} for each place")
+            seen.add(id(part))
     return found
 
 
@@ -95,6 +101,9 @@ class Residual(Layer):
     def config(self) -> dict[str, Any]:
         return {"layers": described(self.layers), **super().config()}
 
+    def _spelled(self) -> dict[str, Any]:
+        return {**self.config(), "layers": list(self.layers)}
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         return cls(**{**config, "layers": from_description(config["layers"])})
@@ -115,13 +124,16 @@ class Branches(Layer):
         found = tuple(checked_layers(branch, f"branches[{place}]") for place, branch in enumerate(branches))
         if not found:
             raise ValueError("branches is empty")
-        every = [layer for branch in found for layer in branch]
-        if any(layer in every[:place] for place, layer in enumerate(every)):
+        every = [id(part) for branch in found for part in all_parts(branch)]
+        if len(set(every)) < len(every):
             raise ValueError("branches: a layer is in two branches; make a new one for each")
         return found
 
     def config(self) -> dict[str, Any]:
         return {"branches": [described(branch) for branch in self.branches], **super().config()}
+
+    def _spelled(self) -> dict[str, Any]:
+        return {**self.config(), "branches": [list(branch) for branch in self.branches]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -181,7 +193,7 @@ class Concat(Branches):
 
     @property
     def needs_inputs(self) -> bool:
-        return any(branch[0].needs_inputs for branch in self.branches if branch)
+        return any(map(stack_needs_inputs, self.branches))
 
 
 class Split(Branches):

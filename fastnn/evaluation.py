@@ -14,7 +14,7 @@ from ._memory import allocate
 from .inputs import Targets
 from .losses import Objective, PythonLoss
 from .metrics import Metric
-from .parameters import Parameters
+from .parameters import FEW_ROWS, Parameters
 from .python_loss import loss_sums
 from .runtime import choose_threads
 
@@ -27,8 +27,11 @@ def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threa
     outputs = allocate((rows, parameters.outputs), parameters.dtype)
     if rows:
         team = choose_threads(threads, parameters.prediction_work(rows))
-        workspace = parameters.workspace(_core.USE_PREDICT, rows, team)
+        keep = rows <= FEW_ROWS and team == 1
+        workspace = parameters.borrow(rows) if keep else parameters.workspace(_core.USE_PREDICT, rows, team)
         _core.predict(parameters.network, params, x, outputs, workspace, team)
+        if keep:
+            parameters.give_back(workspace)
     return outputs
 
 

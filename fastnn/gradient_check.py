@@ -73,7 +73,7 @@ def check_gradients(
     x = inputs.training_features(X, net.inputs)
     rows = x.shape[0]
     graph = net._graph_for(x.shape[1])
-    objective = resolve_loss(loss, graph.last_activation, graph.width)
+    objective = resolve_loss(loss, graph.last_activation, graph.width, graph.rescale >= 0)
     targets = inputs.targets(y, rows, objective, graph.width, double)
     weights = inputs.sample_weights(sample_weight, rows)
     inputs.check_finite(x, double, "X")

@@ -115,6 +115,11 @@ class Graph:
         """Columns of the buffer that holds what was computed last."""
         return self.widths[self.at]
 
+    def is_input(self, buffer: int) -> bool:
+        """Whether a buffer holds columns of X as they came."""
+        makers = (operation for operation in self.operations if operation.output == buffer)
+        return buffer == 0 or all(op.kind == _core.COPY and self.is_input(op.input) for op in makers)
+
     @property
     def n_params(self) -> int:
         return sum(segment.size for segment in self.segments)

@@ -115,7 +115,7 @@ learning rate, inputs of about unit size, or leaky_relu
         if any(found.gradient is not None for found in self.layers):
             columns.append(("gradient", [_number(found.gradient) for found in self.layers]))
             columns.append(("update/weight", [_number(found.update) for found in self.layers]))
-        widths = [max(len(name), *map(len, values)) for name, values in columns]
+        widths = [max(map(len, (name, *values))) for name, values in columns]
         lines = []
         for row in range(-1, len(self.layers)):
             cells = [name if row < 0 else values[row] for name, values in columns]
@@ -140,7 +140,7 @@ def examine(parameters: Parameters, numbers: NDArray[Any], layers: tuple[Layer, 
     """Outputs of every layer for some rows, with these parameters."""
     found = []
     for place, (layer, buffer) in enumerate(parameters.graph.ends):
-        activation = getattr(getattr(layer, "activation", None), "name", type(layer).__name__)
+        activation = _kind(layer)
         outputs = _outputs(parameters, numbers, x, buffer)
         hidden = place < len(parameters.graph.ends) - 1
         with np.errstate(invalid="ignore"):
@@ -149,6 +149,11 @@ def examine(parameters: Parameters, numbers: NDArray[Any], layers: tuple[Layer, 
         finite = bool(np.isfinite(outputs).all())
         found.append(LayerHealth(place_of(layers, layer), activation, dead, saturated, finite))
     return Health(tuple(found), tuple(_about_outputs(found)))
+
+
+def _kind(layer: Layer) -> str:
+    """Its activation; of a layer without one, what it is."""
+    return str(getattr(getattr(layer, "activation", None), "name", type(layer).__name__))
 
 
 def _outputs(parameters: Parameters, numbers: NDArray[Any], x: NDArray[Any], buffer: int) -> NDArray[Any]:
@@ -203,16 +208,19 @@ def with_steps(
     `factor` is what a schedule made of the learning rate: a step that was meant to be small is no illness.
     """
     totals: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
     for segment, (gradient, update, weight) in zip(parameters.graph.segments, sums.tolist(), strict=True):
         if segment.frozen:
             continue
-        total = totals.setdefault(place_of(layers, segment.layer), [0.0, 0.0, 0.0, 0.0])
+        place = place_of(layers, segment.layer)
+        kinds[place] = _kind(segment.layer)
+        total = totals.setdefault(place, [0.0, 0.0, 0.0, 0.0])
         for i, value in enumerate((gradient, update, weight, float(segment.size))):
             total[i] += value
     found = []
     known = {layer.layer: layer for layer in health.layers}
     for name in [*known, *(name for name in totals if name not in known)]:
-        layer = known.get(name, LayerHealth(name, ""))
+        layer = known[name] if name in known else LayerHealth(name, kinds[name])
         if name in totals:
             gradient, update, weight, size = totals[name]
             layer = replace(

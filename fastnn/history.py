@@ -68,7 +68,7 @@ class History:
         ]
         epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
         lines = [f"{epochs}: {'; '.join(curves)}" if curves else "no epoch was completed"]
-        if self.health is not None:
+        if self.health is not None and self.health.layers:
             lines.append(str(self.health))
         lines += [f"! {remark}" for remark in (*self.remarks, *about_curves(self.history))]
         return "\n".join(lines)

@@ -23,7 +23,7 @@ from .graph import Graph, known_activation
 from .initializers import Initializer
 from .initializers import initializer as spelled_initializer
 
-DEFAULTS: dict[str, Any] = {  # of all layers: not worth showing
+DEFAULTS: dict[str, Any] = {  # not worth showing
     "activation": "linear",
     "use_bias": True,
     "initializer": "auto",
@@ -48,6 +48,8 @@ class Layer:
     learning_rate_factor : float
         Multiplies the optimizer's learning rate for this layer.
     """
+
+    _defaults = DEFAULTS
 
     def __init__(self, name: str | None = None, trainable: bool = True, learning_rate_factor: float = 1.0) -> None:
         if name is not None and not isinstance(name, str):
@@ -115,6 +117,10 @@ class Layer:
             "learning_rate_factor": self.learning_rate_factor,
         }
 
+    def _spelled(self) -> dict[str, Any]:
+        """The same as they are written in Python, for ``repr``."""
+        return self.config()
+
     def _tensor(self, name: str) -> NDArray[Any]:
         found = self._tensors.get(name, self._state.get(name))
         if found is None:
@@ -134,7 +140,8 @@ class Layer:
         return layer_from_config, (type(self).__name__, self.config())  # an equal layer, part of no network
 
     def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in self.config().items() if value != DEFAULTS.get(name, ...))
+        arguments = self._spelled().items()
+        shown = (f"{name}={value!r}" for name, value in arguments if value != self._defaults.get(name, ...))
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -349,6 +356,14 @@ def all_parts(layers: Iterable[Layer]) -> Iterator[Layer]:
     for layer in layers:
         yield layer
         yield from all_parts(layer.parts)
+
+
+def stack_needs_inputs(layers: Iterable[Layer]) -> bool:
+    """Whether layers can only be added once the number of their inputs is known; a Dense takes any."""
+    for layer in layers:
+        if layer.needs_inputs or isinstance(layer, Dense):
+            return layer.needs_inputs
+    return False
 
 
 def place_of(layers: Sequence[Layer], wanted: Layer) -> str:

@@ -28,6 +28,13 @@ def find_categories(net: Sequential, x: NDArray[Any]) -> None:
             layer.find_categories(x, count=net.inputs is None)
 
 
+def forget_categories(net: Sequential) -> None:
+    """What was counted for a network that was not built then: a ``fit`` that is refused changes nothing."""
+    for layer in all_parts(net.layers) if net.inputs is None else ():
+        if isinstance(layer, Table):
+            layer.forget_categories()
+
+
 class Lessons:
     """What is to be written into the state, and which layers will have learned by that."""
 
@@ -71,20 +78,21 @@ def learn(
         layer = learned.layer
         assert isinstance(layer, (Normalization, Table))
         if not layer.learned:
-            lessons.add(learned.state, *mean_and_scale(x, learned.columns, rows))
+            lessons.add(learned.state, *mean_and_scale(x, learned.columns, rows, parameters.dtype))
             lessons.by(layer)
     if graph.rescale >= 0 and not net._targets_learned:
-        lessons.add(graph.rescale, *target_scale(y, graph.width, rows))
+        lessons.add(graph.rescale, *target_scale(y, graph.width, rows, parameters.dtype))
         lessons.by_targets(net)
     return lessons
 
 
-def target_scale(y: Targets, outputs: int, rows: NDArray[np.int64] | None) -> tuple[NDArray[np.float64], ...]:
+def target_scale(
+    y: Targets, outputs: int, rows: NDArray[np.int64] | None, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.float64], ...]:
     """Scale and shift of each output, mean and factor of each column of targets as the loss reads them."""
-    if y.values is None:
-        raise ValueError("scale_targets is for numbers, but y has class labels")
+    assert y.values is not None, "resolve_loss lets no labels come here"
     columns = y.values.shape[1]
-    mean, factor = mean_and_scale(y.values, range(columns), rows)
+    mean, factor = mean_and_scale(y.values, range(columns), rows, dtype, "y")
     if columns == outputs:
         return 1.0 / factor, mean, mean, factor
     if columns == 1:  # several quantiles of one number

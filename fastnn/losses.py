@@ -512,8 +512,11 @@ def default_loss(last_activation: str) -> LossFunction:
     return next((loss for loss in losses.values() if last_activation in loss.joins), losses["mse"])
 
 
-def resolve_loss(loss: object, last_activation: str, outputs: int) -> Objective:
-    """The loss that is asked for (None: by the last layer), if it can follow the last layer."""
+def resolve_loss(loss: object, last_activation: str, outputs: int, scaled: bool = False) -> Objective:
+    """The loss that is asked for (None: by the last layer), if it can follow the last layer.
+
+    `scaled`: the network scales its targets, so they must be such that any numbers will do.
+    """
     if loss is None:
         row = default_loss(last_activation)
     elif isinstance(loss, LossFunction):
@@ -529,6 +532,11 @@ def resolve_loss(loss: object, last_activation: str, outputs: int) -> Objective:
         )
     linear = last_activation == "linear"
     targets = row.targets
+    if scaled and (targets != "values" or isinstance(row, GaussianNLL)):
+        raise ValueError(
+            f"loss {row.name!r} cannot go with scale_targets, which is for numbers and losses such as 'mse', 'huber' "
+            "or 'quantile'"
+        )
     if targets == "labels" and (last_activation == "sigmoid" or (linear and outputs == 1)):
         targets = "unit"
     if targets in ("classes", "labels") and outputs < 2:

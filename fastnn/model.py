@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakMethod
@@ -22,12 +22,14 @@ from . import _core, evaluation, files, inputs, passes, predictor, stepping
 from ._memory import allocate
 from .arguments import number, true_or_false, whole_number
 from .clipping import clip_gradients
+from .composition import checked_layers
 from .errors import DivergenceError
 from .graph import Graph, build
 from .health import ROWS as HEALTH_ROWS
 from .health import Health, examine
 from .history import History
-from .layers import Dense, Layer, all_parts
+from .layers import Layer, all_parts, stack_needs_inputs
+from .learning import forget_categories
 from .losses import LossFunction, resolve_loss
 from .metrics import resolve_metrics
 from .optimizers import Optimizer
@@ -123,7 +125,9 @@ class Sequential:
         scale_targets: bool = False,
     ) -> None:
         self.scale_targets = true_or_false(scale_targets, "scale_targets")
-        self.layers = _checked_layers(layers)
+        self.layers = checked_layers(layers, "layers")
+        if not self.layers:
+            raise ValueError("layers is empty")
         self.dtype: np.dtype[Any] = _checked_dtype(dtype)
         self.seed = _checked_seed(seed)
         self.history = History()
@@ -141,7 +145,7 @@ class Sequential:
         self._busy = False
         if inputs is not None:
             self._adopt_parameters(self._parameters_for(self._graph_for(whole_number(inputs, "inputs"))))
-        elif not self._needs_inputs:
+        elif not stack_needs_inputs(self.layers):
             self._graph_for(1)  # shows what is impossible
         for layer in all_parts(self.layers):
             layer._owner = WeakMethod(self._layer_changed)
@@ -255,7 +259,12 @@ class Sequential:
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
             callbacks, sample_weight, class_weight, threads, verbose, schedule, clip_norm, clip_value, accumulate,
         )  # fmt: skip
-        return Fit(self, asked).run()
+        try:
+            fit = Fit(self, asked)
+        except BaseException:
+            forget_categories(self)
+            raise
+        return fit.run()
 
     @one_at_a_time
     def train_step(
@@ -501,7 +510,8 @@ class Sequential:
         """
         parameters = self._built()
         graph = parameters.graph
-        objective = resolve_loss(self._loss if loss is None else loss, graph.last_activation, graph.width)
+        chosen_loss = self._loss if loss is None else loss
+        objective = resolve_loss(chosen_loss, graph.last_activation, graph.width, graph.rescale >= 0)
         x = inputs.training_features(X, parameters.inputs)
         targets = inputs.targets(y, x.shape[0], objective, graph.width, self.dtype)
         weights = inputs.sample_weights(sample_weight, x.shape[0])
@@ -589,10 +599,12 @@ class Sequential:
 
     @property
     def outputs(self) -> int:
-        """Columns of the output."""
-        if self.inputs is None and self._needs_inputs:
-            return self._built().outputs
-        return self._graph_for(1).width
+        """Columns of the output; before the width of the input is known, only if they do not follow from it."""
+        if self._parameters is None and not stack_needs_inputs(self.layers):
+            width = self._graph_for(1).width
+            if self._graph_for(2).width == width:
+                return width
+        return self._built().outputs
 
     @property
     def params(self) -> NDArray[Any]:
@@ -628,7 +640,9 @@ class Sequential:
 
     def __repr__(self) -> str:
         known = "" if self.inputs is None else f", inputs={self.inputs}"
-        return f"Sequential([{', '.join(map(repr, self.layers))}]{known}, seed={self.seed}, dtype={self.dtype.name!r})"
+        scaled = ", scale_targets=True" if self.scale_targets else ""
+        layers = ", ".join(map(repr, self.layers))
+        return f"Sequential([{layers}]{known}, seed={self.seed}, dtype={self.dtype.name!r}{scaled})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._parameters is None:
@@ -653,14 +667,6 @@ class Sequential:
         if self._parameters is not None:
             return self._parameters.graph
         return build(self.layers, width, self.scale_targets)
-
-    @property
-    def _needs_inputs(self) -> bool:
-        """Whether the layers say nothing before the width of the input is known."""
-        for layer in self.layers:
-            if layer.needs_inputs or isinstance(layer, Dense):
-                return layer.needs_inputs
-        return False
 
     def _parameters_for(self, graph: Graph) -> Parameters:
         """The network's parameters; new ones, not yet its own, if it has none."""
@@ -741,20 +747,6 @@ def _unbuilt(layers: list[tuple[Any, ...]], seed: int, dtype: str, scale_targets
 def _move(params: NDArray[Any], keep: float, moved: NDArray[Any]) -> None:
     np.multiply(params, keep, out=params)
     np.add(params, moved, out=params)
-
-
-def _checked_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
-    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
-        raise TypeError(f"layers must be a list of layers, not {type(layers).__name__}")
-    checked: Sequence[Layer] = tuple(layers)
-    if not checked:
-        raise ValueError("layers is empty")
-    for place, layer in enumerate(checked):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{place}] must be a layer such as Dense(10), not {layer!r}")
-        if any(part.owned for part in all_parts((layer,))) or layer in checked[:place]:
-            raise ValueError(f"layers[{place}] belongs to a network already: make a new {type(layer).__name__}")
-    return tuple(checked)
 
 
 def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:

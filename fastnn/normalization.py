@@ -14,9 +14,10 @@ from . import _core
 from .arguments import number, true_or_false
 from .graph import Graph
 from .initializers import Initializer, initializers
-from .layers import LAYERS, Layer, overwrite
+from .layers import DEFAULTS, LAYERS, Layer, overwrite
 
 ROWS_AT_A_TIME = 65536
+FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 
 
 def _one(u: NDArray[np.float64], inputs: int, units: int) -> NDArray[np.float64]:
@@ -143,6 +144,8 @@ class RMSNorm(Norm):
     True
     """
 
+    _defaults = DEFAULTS | {"use_bias": False}
+
     def __init__(self, epsilon: float = 1e-6, *, use_bias: bool = False, **other: Any) -> None:
         super().__init__(epsilon, use_bias=use_bias, **other)
 
@@ -221,8 +224,8 @@ class Normalization(Layer):
     """The first layer: columns of X to mean 0 and deviation 1, by what the first ``fit`` sees.
 
     y = (x - mean) . scale, with scale = 1 / standard deviation (1 for a constant column). Learned from the training
-    rows of the first ``fit`` only, then kept and saved with the network; before that, or with ``adapt``, what it is
-    given.
+    rows of the first ``fit`` only, whatever their weights, then kept and saved with the network. Before that they are 0
+    and 1, or what is assigned: ``layer.mean = ...`` counts as learned, writing into the view does not.
 
     Parameters
     ----------
@@ -257,6 +260,9 @@ class Normalization(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"learned": self.learned, **super().config()}
+
+    def _spelled(self) -> dict[str, Any]:
+        return super().config()
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -301,11 +307,16 @@ def normalize(graph: Graph, layer: Layer, columns: Sequence[int]) -> int:
 
 
 def mean_and_scale(
-    x: NDArray[Any], columns: Sequence[int], rows: NDArray[np.int64] | None
+    x: NDArray[Any],
+    columns: Sequence[int],
+    rows: NDArray[np.int64] | None,
+    dtype: np.dtype[Any] = FLOAT64,
+    argument: str = "X",
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and 1 / standard deviation (1 where that is 0) of some columns over some rows (None: all).
+    """Mean and 1 / standard deviation of some columns over some rows (None: all), finite numbers of a dtype.
 
-    In float64, piece by piece, in the order of the rows: the same on every machine.
+    The scale is 1 where the deviation is 0, or so small that its inverse is none of these. In float64, piece by piece,
+    in the order of the rows: the same on every machine.
     """
     chosen = list(columns)
     n = x.shape[0] if rows is None else len(rows)
@@ -317,16 +328,19 @@ def mean_and_scale(
             part = part[:, chosen]
         return np.ascontiguousarray(part, np.float64)
 
-    mean = np.zeros(len(chosen))
-    for first in range(0, n, ROWS_AT_A_TIME):
-        mean += np.add.reduce(piece(first), axis=0)
-    mean /= n
-    variance = np.zeros(len(chosen))
-    for first in range(0, n, ROWS_AT_A_TIME):
-        deviation = np.subtract(piece(first), mean)  # a new array: the piece may be the caller's own
-        np.multiply(deviation, deviation, out=deviation)
-        variance += np.add.reduce(deviation, axis=0)
+    mean, variance = np.zeros(len(chosen)), np.zeros(len(chosen))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, n, ROWS_AT_A_TIME):
+            mean += np.add.reduce(piece(first), axis=0)
+        mean /= n
+        for first in range(0, n, ROWS_AT_A_TIME):
+            deviation = np.subtract(piece(first), mean)  # a new array: the piece may be the caller's own
+            np.multiply(deviation, deviation, out=deviation)
+            variance += np.add.reduce(deviation, axis=0)
+    if not np.isfinite(variance).all():
+        column = chosen[int(np.isfinite(variance).argmin())]
+        raise ValueError(f"{argument} has numbers in column {column} whose variance is not finite: divide them first")
     deviation = np.sqrt(variance / n)
     # A column that is constant but for rounding is left at its size.
-    constant = deviation <= 1e-12 * np.abs(mean)
-    return mean, 1.0 / np.where(constant | (deviation == 0), 1.0, deviation)
+    constant = deviation <= np.maximum(1e-12 * np.abs(mean), 1.0 / float(np.finfo(dtype).max))
+    return mean, 1.0 / np.where(constant, 1.0, deviation)

@@ -124,6 +124,8 @@ class _Lines(Callback):
 
     def _prepare_fit(self, fit: Preparation) -> None:
         _check_folder(self.path)
+        if os.path.isdir(self.path):
+            raise IsADirectoryError(f"path is {self.path!r}, which is a folder: needed is the name of a file")
         self._names = list(fit.measured)
 
     def on_fit_begin(self, net: Sequential) -> None:

@@ -45,7 +45,7 @@ class StepPlan:
         graph = net._graph_for(width)
         self.asked = (loss, optimizer, threads, clip_norm, clip_value)
         bounds = clipping(clip_norm, clip_value)
-        self.objective = resolve_loss(loss, graph.last_activation, graph.width)
+        self.objective = resolve_loss(loss, graph.last_activation, graph.width, graph.rescale >= 0)
         self.optimizer = self._optimizer(net, optimizer)
         self.parameters = parameters = net._parameters_for(graph)
         self.network = parameters.network

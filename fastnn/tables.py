@@ -52,6 +52,13 @@ def checked_categories(value: object, argument: str) -> int:
     return found
 
 
+def _columns(columns: object, argument: str) -> tuple[int, ...]:
+    """Columns of X, by number."""
+    if isinstance(columns, str) or not isinstance(columns, Iterable):
+        raise TypeError(f"{argument} must be a list of columns of X, 0, 1, 2 ..., not {columns!r}")
+    return tuple(whole_number(column, f"{argument}[{place}]", least=0) for place, column in enumerate(columns))
+
+
 class Embedding(Layer):
     """The first layer for columns of categories: each number becomes a vector that is learned.
 
@@ -100,8 +107,8 @@ class Embedding(Layer):
         super().__init__(name, trainable, learning_rate_factor)
 
     def add_to(self, graph: Graph) -> None:
-        if graph.segments or graph.learned:
-            raise ValueError("Embedding must be the first layer: it reads whole numbers")
+        if not graph.is_input(graph.at):
+            raise ValueError("Embedding must be the first layer, or the first of a branch: it reads columns of X")
         columns = graph.width
         weight = graph.tensor(self, "weight", self.categories + 1, self.units, VECTORS, decays=False)
         graph.add(_core.EMBEDDING, columns * self.units, weight=weight, count=columns)
@@ -172,8 +179,8 @@ class Table(Layer):
         learning_rate_factor: float = 1.0,
         name: str | None = None,
     ) -> None:
-        self.numeric = tuple(whole_number(column, "numeric", least=0) for column in numeric)
-        given = categorical if isinstance(categorical, Mapping) else dict.fromkeys(categorical)
+        self.numeric = _columns(numeric, "numeric")
+        given = categorical if isinstance(categorical, Mapping) else dict.fromkeys(_columns(categorical, "categorical"))
         self._given: dict[int, int | None] = {}
         for column, count in given.items():
             known = None if count is None else checked_categories(count, f"categorical[{column!r}]")
@@ -210,7 +217,17 @@ class Table(Layer):
                     "whole numbers 0, 1, 2 ... (missing: -1)"
                 )
             if count and given is None:
-                self._found[column] = checked_categories(max(int(codes.max()) + 1, 1), f"categories of column {column}")
+                if codes.max() >= MOST_CATEGORIES - 1:
+                    raise ValueError(
+                        f"X is {codes.max():g} in column {column}: categories are counted from 0 to the largest code, "
+                        f"which must be below {MOST_CATEGORIES - 1}. Number them 0, 1, 2 ..., or say how many there "
+                        f"are: categorical={{{column}: 1000}}"
+                    )
+                self._found[column] = max(int(codes.max()) + 1, 1)
+
+    def forget_categories(self) -> None:
+        """Back to what was said."""
+        self._found = dict(self._given)
 
     def add_to(self, graph: Graph) -> None:
         if graph.at != 0 or graph.segments:
@@ -271,6 +288,11 @@ class Table(Layer):
             "learned": self.learned,
             **super().config(),
         }
+
+    def _spelled(self) -> dict[str, Any]:
+        shown = {**self.config(), "categorical": self._found}
+        del shown["learned"]
+        return shown
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:

@@ -25,6 +25,7 @@ from .errors import DivergenceError
 from .evaluation import Evaluation
 from .health import Checkup, about_size
 from .history import History
+from .layers import all_parts
 from .learning import find_categories, learn
 from .losses import resolve_loss
 from .metric_function import Better
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from .model import Sequential
 
 
-SCALES_ITS_INPUT = (Normalization, BatchNorm, LayerNorm, RMSNorm, Table, Embedding)
+SCALES_ITS_INPUT = (Normalization, BatchNorm, LayerNorm, RMSNorm, Table)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Fit:
         self.x = inputs.training_features(asked.X, net.inputs)
         find_categories(net, self.x)
         graph = net._graph_for(self.x.shape[1])
-        self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width)
+        self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width, graph.rescale >= 0)
         rows = self.x.shape[0]
         self.y = inputs.targets(asked.y, rows, self.objective, graph.width, net.dtype)
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
@@ -116,7 +117,8 @@ class Fit:
         self.spare = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
         self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
-        threads = choose_threads(asked.threads, self.parameters.training_work(self.batch))
+        work = self.parameters.training_work(self.batch)
+        threads = choose_threads(asked.threads, work, once=self.callbacks.every_batch)
         self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
         self.native.set_clipping(clip_norm, clip_value)
         self.checkup = Checkup(net, self.parameters, self.x, self.rows)
@@ -181,7 +183,9 @@ class Fit:
     def _remarks(self) -> list[str]:
         """What is unusual about the data."""
         found = []
-        if not isinstance(self.net.layers[0], SCALES_ITS_INPUT):
+        first = self.net.layers[0]
+        has_codes = any(isinstance(part, Embedding) for part in all_parts((first,)))  # in a branch; codes have no size
+        if not isinstance(first, SCALES_ITS_INPUT) and not has_codes:
             found.append(about_size(self.x, "X", "Try Normalization() as the first layer"))
         if self.y.values is not None and self.objective.targets == "values" and self.parameters.graph.rescale < 0:
             found.append(about_size(self.y.values, "y", "Try Sequential(..., scale_targets=True)"))

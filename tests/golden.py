@@ -14,9 +14,14 @@ import argparse
 import hashlib
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parent))  # with PYTHONSAFEPATH the script's own folder is not searched
+
+import stacks
 
 import fastnn as fn
 from fastnn import _core
@@ -25,6 +30,33 @@ FILE = Path(__file__).parent / "data" / "golden.json"
 ROWS, INPUTS, OUTPUTS, EPOCHS = 141, 6, 3, 2  # last batches of 13 and 41 rows; two slots in one of 141 or 100
 WIDTHS = {"depth-first": (17, 9), "by layers": (130, 9)}
 LASTS = {"mse": "linear", "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+# Other losses: object, last layer, and the columns of y.
+LOSSES = {
+    "mae": (lambda: "mae", "linear", 3),
+    "huber": (lambda: fn.Huber(0.5), "linear", 3),
+    "log_cosh": (lambda: "log_cosh", "linear", 3),
+    "quantile": (lambda: fn.Quantile([0.1, 0.5, 0.75]), "linear", 1),
+    "poisson": (lambda: "poisson", "linear", 3),
+    "gaussian_nll": (lambda: "gaussian_nll", "linear", 2),
+    "hinge": (lambda: "hinge", "linear", 3),
+    "label smoothing": (lambda: fn.CrossEntropy(label_smoothing=0.1), "softmax", 0),
+    "focal": (lambda: fn.Focal(1.5), "softmax", 0),
+}
+ACTIVATIONS = (
+    "linear", "softmax", "softsign", "leaky_relu", "leaky_relu(0.2)", "elu", "elu(0.5)", "selu", "gelu", "silu", "mish",
+    "softplus", "hard_sigmoid", "hard_swish",
+)  # fmt: skip
+INITIALIZERS = (
+    "glorot_uniform", "he_uniform", "lecun_uniform", "glorot_normal", "he_normal", "lecun_normal", "orthogonal",
+    "zeros", "ones", "constant(0.1)",
+)  # fmt: skip
+SCHEDULES = {
+    "constant schedule": lambda: fn.ConstantSchedule(),
+    "step schedule": lambda: fn.StepSchedule(every=3, factor=0.3),
+    "exponential schedule": lambda: fn.ExponentialSchedule(0.9),
+    "cosine schedule": lambda: fn.CosineSchedule(warmup=3, final=0.01),
+    "one-cycle schedule": lambda: fn.OneCycleSchedule(),
+}
 OPTIMIZERS = {
     "sgd": lambda: fn.SGD(0.1),
     "nesterov": lambda: fn.SGD(0.05, momentum=0.9, nesterov=True),
@@ -59,6 +91,23 @@ def configurations():
         loss = list(LASTS)[i % 3]
         words = (schedule, "tanh", loss, optimizer, "batch 32", REGULARIZED, dtype)
         found[", ".join(words)] = (schedule, "tanh", loss, optimizer, 32, REGULARIZED, dtype)
+    return found | further_configurations()
+
+
+def further_configurations():
+    """One for each row of the other registries, in turn narrow and wide, float32 and float64; layers in all four."""
+    both = list(itertools.product(WIDTHS, ("float32", "float64")))
+    kinds = [(layers, "mse", "plain") for layers in stacks.STACKS for _ in both]
+    kinds += [(activation, "mse", "plain") for activation in ACTIVATIONS for _ in both[:2]]
+    kinds += [("tanh", loss, "plain") for loss in LOSSES for _ in both[:2]]
+    kinds += [(f"initializer {name}", "mse", "plain") for name in INITIALIZERS]
+    kinds += [("tanh", "mse", schedule) for schedule in SCHEDULES]
+    found = {}
+    for i, (layers, loss, how) in enumerate(kinds):
+        schedule, dtype = both[(i + i // 4) % 4]
+        batch = (32, 100, None)[i // 4 % 3]
+        words = (schedule, layers, loss, "adam", f"batch {batch}", how, dtype)
+        found[", ".join(words)] = (schedule, layers, loss, "adam", batch, how, dtype)
     return found
 
 
@@ -68,47 +117,79 @@ def noise(count, salt):
     return ((i * i * 7919 + i * 104729 + salt * 15485863) % 65521) / 65521 * 2 - 1
 
 
-def data(loss):
+def data(loss, layers=None):
+    """X, y and weights; for layers of stacks.py with columns of categories, and of other sizes."""
     X = noise(ROWS * INPUTS, 1).reshape(ROWS, INPUTS)
     y = noise(ROWS * OUTPUTS, 2).reshape(ROWS, OUTPUTS) + X[:, :OUTPUTS]
-    if loss == "cross_entropy":
+    if layers in stacks.STACKS:
+        X = X * 3 + 1
+        X[:, 4], X[:, 5] = np.arange(ROWS) % 5, np.arange(ROWS) % 4 - 1
+        y = y * 2 - 5
+    last = LOSSES[loss][1:] if loss in LOSSES else (LASTS[loss], OUTPUTS)
+    if last[0] == "softmax":
         y = y.argmax(axis=1)
-    elif loss == "binary_cross_entropy":
+    elif loss in ("binary_cross_entropy", "hinge"):
         y = (y > 0).astype(np.uint8)
+    elif loss == "poisson":
+        y = np.floor(np.abs(y) * 4)
+    else:
+        y = y[:, : last[1]]
     weights = np.arange(ROWS) % 5 / 2.0  # every fifth row counts nothing
     return X, y, weights
 
 
+def loss_of(name):
+    """What ``fit`` takes as loss."""
+    return LOSSES[name][0]() if name in LOSSES else name
+
+
+def network(configuration, seed=123456789):
+    """The network of one configuration, as it starts."""
+    schedule, layers, loss, _, _, how, dtype = configuration
+    penalties = {"l1": 1e-3, "l2": 1e-2} if how == REGULARIZED else {}
+    kind, _, initializer = layers.partition("initializer ")
+    last = LOSSES[loss][1] if loss in LOSSES else LASTS[loss]
+    if layers in stacks.STACKS:
+        made = stacks.STACKS[layers](WIDTHS[schedule][0])
+    else:
+        if initializer:
+            kind, penalties = "tanh", {"initializer": initializer}
+        made = [fn.Dense(units, kind, **penalties) for units in WIDTHS[schedule]]
+        made.append(fn.Dense(4 if loss == "gaussian_nll" else OUTPUTS, last))
+    scale = layers == "scaled targets"
+    return fn.Sequential(made, inputs=INPUTS, seed=seed, dtype=dtype, scale_targets=scale)
+
+
 def train(configuration, threads=1):
     """A trained network of one configuration."""
-    schedule, activation, loss, optimizer, batch, weighted, dtype = configuration
-    X, y, weights = data(loss)
-    penalties, more = {}, {}
-    if weighted == REGULARIZED:
-        penalties, more = {"l1": 1e-3, "l2": 1e-2}, {"clip_norm": 0.25, "accumulate": 2}
-    layers = [fn.Dense(units, activation, **penalties) for units in WIDTHS[schedule]]
-    layers.append(fn.Dense(OUTPUTS, LASTS[loss]))
-    net = fn.Sequential(layers, inputs=INPUTS, seed=123456789, dtype=dtype)
+    _, layers, loss, optimizer, batch, how, _ = configuration
+    X, y, weights = data(loss, layers)
+    more = {"clip_norm": 0.25, "accumulate": 2} if how == REGULARIZED else {}
+    if how in SCHEDULES:
+        more = {"schedule": SCHEDULES[how]()}
+    net = network(configuration)
     net.fit(
-        X, y, loss=loss, optimizer=OPTIMIZERS[optimizer](), epochs=EPOCHS, batch_size=batch,
-        sample_weight=weights if weighted else None, threads=threads, verbose=0, **more,
+        X, y, loss=loss_of(loss), optimizer=OPTIMIZERS[optimizer](), epochs=EPOCHS,
+        batch_size=batch, sample_weight=weights if how in (True, REGULARIZED) else None, threads=threads, verbose=0,
+        **more,
     )  # fmt: skip
     return net
 
 
-def digest(net, loss):
-    """Of parameters, optimizer state, losses, predictions and their loss."""
-    X, y, _ = data(loss)
+def digest(net, configuration):
+    """Of parameters, what lies behind them, optimizer state, losses, predictions and their loss."""
+    X, y, _ = data(configuration[2], configuration[1])
     sums = [*net.history.history["loss"], net.evaluate(X, y, threads=1)["loss"]]
     average = () if net._state.average is None else (net._state.average,)
-    parts = (net.params, net._state.array, *average, np.array(sums), net.predict(X, threads=1), net.predictor()(X[0]))
+    numbers = (net._parameters.numbers, net._state.array, *average)
+    parts = (*numbers, np.array(sums), net.predict(X, threads=1), net.predictor()(X[0]))
     little = (np.ascontiguousarray(part, part.dtype.newbyteorder("<")).tobytes() for part in parts)
     return hashlib.sha256(b"".join(little)).hexdigest()[:32]
 
 
 def hashes(threads=1):
     """Name -> hash of all configurations, with the instruction set in use."""
-    return {name: digest(train(of, threads), of[2]) for name, of in configurations().items()}
+    return {name: digest(train(of, threads), of) for name, of in configurations().items()}
 
 
 def recorded():

@@ -11,6 +11,7 @@ import hashlib
 from typing import Any
 
 import fastnn as fn
+from fastnn.layers import all_parts
 
 
 def digest(array: Any) -> str:
@@ -19,7 +20,7 @@ def digest(array: Any) -> str:
 
 
 def everything(net: fn.Sequential) -> dict[str, Any]:
-    """Weights, gradients, optimizer state, history and settings."""
+    """Weights and what lies behind them, gradients, optimizer state, history and settings."""
     held: dict[str, Any] = {
         "inputs": net.inputs,
         "history": copy.deepcopy(net.history.history),
@@ -30,9 +31,12 @@ def everything(net: fn.Sequential) -> dict[str, Any]:
         "layers": repr(net.layers),
         "stop": net.stop_training,
         "seed": net.seed,
+        "learned": [getattr(layer, "learned", None) for layer in all_parts(net.layers)],
+        "targets learned": net._targets_learned,
     }
     if net.inputs is not None:
-        held |= {"params": digest(net.params), "grads": digest(net.grads)}
+        held |= {"numbers": digest(net._parameters.numbers), "grads": digest(net.grads)}
+        held |= {"draws": int(net._parameters.draws[0])}
     if net._state is not None:
         held |= {"state": digest(net._state.array), "step": net._state.step}
         held |= {"averaged": net._state.averaged, "product": net._state.product}

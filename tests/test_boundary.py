@@ -301,6 +301,7 @@ FUZZ = """
         "first_nonfinite": lambda: [np.ones((9, 4)), 0],
         "first_outside": lambda: [np.ones((9, 4)), 0.0, 1.0],
         "readable": lambda: [np.ones(3)],
+        "address": lambda: [np.ones(3)],
         "random_words": lambda: [1, 2, 3, np.ones(9, "u4")],
         "permutation": lambda: [1, 2, 3, np.ones(9, "i8")],
         "vector_function": lambda: [0, np.ones(9, "f4"), np.ones(9, "f4")],

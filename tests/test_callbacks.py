@@ -700,3 +700,12 @@ def test_other_threads_see_whole_weights_while_the_best_come_back():
         possible.add(other.predict(X).tobytes())
     wrong = [output for output in seen if output not in possible]
     assert seen and not wrong
+
+
+@pytest.mark.parametrize("logger", [fn.CSVLogger, fn.JSONLogger])
+def test_a_folder_is_no_log(logger, tmp_path):
+    """The network had its weights already when the file could not be opened."""
+    net = fn.Sequential([fn.Dense(1)], seed=0)
+    with pytest.raises(IsADirectoryError, match="which is a folder: needed is the name of a file"):
+        net.fit(np.ones((8, 2)), np.ones(8), epochs=1, callbacks=[logger(tmp_path)], verbose=0)
+    assert net.inputs is None

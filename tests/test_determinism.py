@@ -38,7 +38,7 @@ def test_the_hashes_belong_to_this_version_of_the_bits(recorded):
 @each_configuration
 def test_trained_bits_are_the_recorded_ones(name, isa, recorded):
     net = golden.train(CONFIGURATIONS[name])
-    assert golden.digest(net, CONFIGURATIONS[name][2]) == recorded["hashes"][name], (
+    assert golden.digest(net, CONFIGURATIONS[name]) == recorded["hashes"][name], (
         "bits changed: if they were meant to, raise FNN_NUMERICS_VERSION and run tests/golden.py --record"
     )
 
@@ -47,7 +47,7 @@ def test_trained_bits_are_the_recorded_ones(name, isa, recorded):
 def test_on_any_number_of_threads(name, threads, recorded):
     net = golden.train(CONFIGURATIONS[name], threads)
     assert net.threads_used == threads and net.history.threads == threads
-    assert golden.digest(net, CONFIGURATIONS[name][2]) == recorded["hashes"][name]
+    assert golden.digest(net, CONFIGURATIONS[name]) == recorded["hashes"][name]
 
 
 @pytest.mark.parametrize("isa_of_process", ISAS)
@@ -92,7 +92,7 @@ def test_with_denormals_switched_off_by_the_caller(name, recorded):
     with float_state.changed(float_state.FLUSHING):
         assert np.float32(1e-45) * np.float32(1) == 0, "they are not switched off"
         net = golden.train(CONFIGURATIONS[name], threads=2)
-        assert golden.digest(net, CONFIGURATIONS[name][2]) == recorded["hashes"][name]
+        assert golden.digest(net, CONFIGURATIONS[name]) == recorded["hashes"][name]
 
 
 @needs_fenv
@@ -100,16 +100,16 @@ def test_with_denormals_switched_off_by_the_caller(name, recorded):
 def test_kernels_do_not_round_as_the_caller_does(name):
     """From the same weights and row; what NumPy computes outside the kernels (initial weights, means, the conversion
     of a predictor's argument) is not looked at."""
-    schedule, activation, loss, optimizer, _, _, dtype = CONFIGURATIONS[name]
-    X, y, weights = golden.data(loss)
+    _, layers, loss, optimizer, _, _, dtype = CONFIGURATIONS[name]
+    X, y, weights = golden.data(loss, layers)
     row, results = X[0].astype(dtype), []
     for bits in (0, float_state.UPWARDS):
-        layers = [fn.Dense(units, activation) for units in golden.WIDTHS[schedule]]
-        net = fn.Sequential([*layers, fn.Dense(3, golden.LASTS[loss])], inputs=golden.INPUTS, seed=5, dtype=dtype)
+        net = golden.network(CONFIGURATIONS[name], seed=5)
+        net.fit(X, y, loss=golden.loss_of(loss), epochs=0, verbose=0)  # learns scales, with NumPy
         with float_state.changed(bits):
             chosen = golden.OPTIMIZERS[optimizer]()
             for _ in range(3):
-                net.train_step(X, y, loss, chosen, sample_weight=weights, threads=2)
+                net.train_step(X, y, golden.loss_of(loss), chosen, sample_weight=weights, threads=2)
             results.append(net.params.tobytes() + net.predict(X).tobytes() + net.predictor()(row).tobytes())
     assert results[0] == results[1]
 

@@ -197,3 +197,26 @@ def test_bad_input_is_refused(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fn.Sequential([fn.Dense(1)], seed=0).fit(np.ones((4, 2)), np.ones(4), epochs=0, verbose=0).health is None
+
+
+def test_a_fit_of_nothing_can_be_reported(rng):
+    """Few rows, and no layer that learns: there was nothing to make a table of."""
+    net = fn.Sequential([fn.Dense(2, "relu", trainable=False)], seed=0)
+    history = net.fit(rng.normal(size=(8, 2)), np.ones((8, 2)), epochs=2, verbose=0)
+    assert history.health.layers == ()
+    assert history.report().startswith("2 epochs: loss") and "\n" not in history.report()
+    assert str(history.health)
+
+
+def test_a_report_without_outputs_says_what_each_layer_is(rng):
+    net = fn.Sequential([fn.Dense(4, "relu"), fn.LayerNorm(), fn.Dense(1)], seed=0)
+    history = net.fit(rng.normal(size=(8, 2)), np.ones(8), epochs=1, verbose=0)
+    assert [layer.finite for layer in history.health.layers] == [None] * 3  # too few rows to look at any
+    assert [layer.activation for layer in history.health.layers] == ["relu", "LayerNorm", "linear"]
+
+
+def test_codes_in_a_branch_have_no_size(rng):
+    """They were said to be far from unit size, with advice that would have spoiled them."""
+    x = np.column_stack([rng.integers(0, 3000, 64), rng.normal(size=64)])
+    net = fn.Sequential([fn.Split([1, 1], [[fn.Embedding(3000)], []]), fn.Dense(1)], seed=0)
+    assert net.fit(x, np.ones(64), epochs=1, verbose=0).remarks == []

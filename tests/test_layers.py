@@ -205,3 +205,37 @@ def test_gradients_of_frozen_layers_can_be_seen():
     net.forward(X, training=True)
     net.backward(np.ones((50, 2)))
     assert net.grads[:30].any()
+
+
+def twice(make):
+    dense = fn.Dense(3)
+    return lambda: fn.Sequential(make(dense), inputs=3)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        twice(lambda d: [d, fn.Residual([d])]),
+        twice(lambda d: [fn.Residual([d]), fn.Residual([d])]),
+        twice(lambda d: [fn.Residual([d, fn.Residual([d])])]),
+        twice(lambda d: [fn.Concat([[d], [fn.Residual([d])]])]),
+    ],
+)
+def test_a_layer_has_one_place_however_deep(build):
+    """Each place had weights of its own, and the layer showed the last ones only."""
+    with pytest.raises(ValueError, match=r"its Dense is there twice: make a new Dense|a layer is in two branches"):
+        build()
+
+
+def test_the_width_of_the_output_is_said_where_it_is_known():
+    assert fn.Sequential([fn.LayerNorm(), fn.Dense(3)]).outputs == 3
+    for layers in ([fn.BatchNorm()], [fn.Concat([[], [fn.Dense(3)]])], [fn.Embedding(4, units=2)]):
+        net = fn.Sequential(layers)
+        with pytest.raises(RuntimeError, match="before the width of its input is known"):
+            _ = net.outputs
+
+
+def test_a_branch_may_wait_for_the_width_behind_its_first_layer():
+    net = fn.Sequential([fn.Concat([[fn.Activation("relu"), fn.Residual([fn.Dense(4)])]]), fn.Dense(1)], seed=0)
+    net.fit(np.ones((8, 4)), np.ones(8), epochs=1, verbose=0)
+    assert net.outputs == 1

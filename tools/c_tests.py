@@ -62,6 +62,10 @@ def must(command: list[str]) -> None:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}")
 
 
+WITH_THREADS = ("data", "random", "parallel", "dispatch", "network", "predictor")
+"""What the thread sanitizer looks at: kernels are leaves of one thread, and tested under the other one."""
+
+
 def build(compiler: str, variant: str, folder: Path) -> Path:
     """Compile the library and the tests with one set of flags; return the program."""
     extra = VARIANTS[variant]
@@ -86,7 +90,7 @@ def test(compiler: str, variant: str, folder: Path) -> tuple[int, int, str]:
     start = time.perf_counter()
     program = build(compiler, variant, folder)
     built = time.perf_counter()
-    done = run([str(program)])
+    done = run([str(program), *(WITH_THREADS if variant == "thread" else ())])
     report = f"---- {variant}: built in {built - start:.1f} s, ran in {time.perf_counter() - built:.1f} s\n"
     report += done.stdout.rstrip()
     closing = CLOSING_LINE.findall(done.stdout)

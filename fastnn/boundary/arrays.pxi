@@ -94,6 +94,13 @@ cdef int one_thread_or_more(int threads) except -1:
     return threads
 
 
+def address(x):
+    """Where an array's first element lies; NumPy's own way takes a microsecond."""
+    if not cnp.PyArray_Check(x):
+        raise TypeError("not an array")
+    return <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>x)
+
+
 def first_nonfinite(x, int real_type):
     """Index, counted row by row, of the first element that is not finite as float32 (0) or float64 (1); else -1."""
     cdef fnn_array a

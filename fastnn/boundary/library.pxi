@@ -90,9 +90,9 @@ def isa():
     return (<bytes>fnn_isa()).decode("ascii")
 
 
-def threads_worth(double work, int limit):
+def threads_worth(double work, int limit, bint once=False):
     """Threads worth using for so many multiply-adds between two barriers, at most limit."""
-    return fnn_threads_worth(work, limit)
+    return fnn_threads_worth(work, limit, once)
 
 
 def threads_backend():

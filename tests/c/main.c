@@ -14,6 +14,8 @@ void test_data(void);
 void test_dispatch(void);
 void test_kernels_f32(void);
 void test_kernels_f64(void);
+void test_layers_f32(void);
+void test_layers_f64(void);
 void test_matmul_f32(void);
 void test_matmul_f64(void);
 void test_network(void);
@@ -33,6 +35,8 @@ static const struct {
     {"matmul_f64", test_matmul_f64},
     {"kernels", test_kernels_f32},
     {"kernels_f64", test_kernels_f64},
+    {"layers", test_layers_f32},
+    {"layers_f64", test_layers_f64},
     {"network", test_network},
     {"predictor", test_predictor},
 };

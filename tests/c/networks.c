@@ -117,12 +117,161 @@ void layers_activation(layers *l, const char *name, int in_place) {
     }
 }
 
-enum { NARROW, WIDE, LONG_ROWS, THIN, ALONE, CHUNKED, N_NETWORKS };
-static const char *const network_names[N_NETWORKS] = {"narrow", "wide", "long rows", "thin", "alone", "chunked"};
+void layers_norm(layers *l, int kind, int with_bias) {
+    const ptrdiff_t n = l->widths[l->network.output];
+    fnn_op *op = add_op(l, kind, n);
+    op->weight = add_segment(l, 1, n);
+    if (with_bias) op->bias = add_segment(l, 1, n);
+    op->parameter = 0x1p-10;
+    if (kind == FNN_BATCH_NORM) {
+        op->momentum = 0.75;
+        op->state = l->network.n_state;
+        l->network.n_state += 2 * n;
+    } else if (kind != FNN_PRELU) {
+        op->other = l->network.n_buffers;
+        l->widths[l->network.n_buffers++] = 2;
+    }
+}
+
+void layers_random(layers *l, int kind, double parameter) {
+    fnn_op *op = add_op(l, kind, l->widths[l->network.output]);
+    op->parameter = parameter;
+    op->layer = l->network.n_ops;
+}
+
+void layers_branch(layers *l, int32_t buffer, ptrdiff_t from, ptrdiff_t count, int adds) {
+    l->network.output = buffer;
+    fnn_op *op = add_op(l, FNN_COPY, count);
+    op->from = from;
+    op->count = count;
+    op->adds = adds;
+}
+
+void layers_add(layers *l, int32_t buffer) {
+    const int32_t other = l->network.output;
+    l->network.output = buffer;
+    add_op(l, FNN_ADD, l->widths[buffer])->other = other;
+}
+
+void layers_embedding(layers *l, ptrdiff_t from, ptrdiff_t count, ptrdiff_t categories, ptrdiff_t units) {
+    l->network.output = 0;
+    fnn_op *op = add_op(l, FNN_EMBEDDING, count * units);
+    op->from = from;
+    op->count = count;
+    op->weight = add_segment(l, categories + 1, units);
+}
+
+void layers_join(layers *l, const int32_t *buffers, int n) {
+    ptrdiff_t width = 0, to = 0;
+    for (int b = 0; b < n; b++) width += l->widths[buffers[b]];
+    const int32_t joined = l->network.n_buffers++;
+    l->widths[joined] = width;
+    for (int b = 0; b < n; b++) {
+        const ptrdiff_t count = l->widths[buffers[b]];
+        l->ops[l->network.n_ops++] = (fnn_op){.kind = FNN_COPY,
+                                              .input = buffers[b],
+                                              .output = joined,
+                                              .weight = -1,
+                                              .bias = -1,
+                                              .to = to,
+                                              .count = count};
+        to += count;
+    }
+    l->network.output = joined;
+}
+
+void layers_scale(layers *l, int kind) {
+    const ptrdiff_t n = l->widths[l->network.output];
+    add_op(l, kind, n)->state = l->network.n_state;
+    l->network.n_state += n * (kind == FNN_NORMALIZE ? 2 : 4);
+}
+
+enum {
+    NARROW, WIDE, LONG_ROWS, THIN, ALONE, CHUNKED, /* dense layers and activations */
+    NORMS, RANDOM, COLUMNS, MIXED, RANDOM_CHUNKS, N_NETWORKS
+};
+static const char *const network_names[N_NETWORKS] = {
+    "narrow", "wide", "long rows", "thin", "alone", "chunked", "norms", "random", "columns", "mixed", "random chunks"};
 
 const char *network_name(int index) { return index < N_NETWORKS ? network_names[index] : NULL; }
+int network_called(const char *name) { return called(name, network_name); }
 
-int network_is_narrow(int index) { return index == NARROW || index == THIN || index == ALONE; }
+int network_is_narrow(int index) {
+    return index == NARROW || index == THIN || index == ALONE || index == NORMS || index == RANDOM;
+}
+
+int network_is_chunked(int index) { return index == CHUNKED || index == RANDOM_CHUNKS; }
+
+int layers_have(const layers *l, int kind) {
+    for (int32_t i = 0; i < l->network.n_ops; i++)
+        if (l->ops[i].kind == kind) return 1;
+    return 0;
+}
+
+fnn_network network_before_loss(const layers *l) {
+    fnn_network network = l->network;
+    const fnn_op *last = &network.ops[network.n_ops - 1];
+    if (last->kind == FNN_RESCALE) {
+        network.n_ops--;
+        network.output = last->input;
+    }
+    return network;
+}
+
+int layers_train_apart(const layers *l) {
+    return layers_have(l, FNN_DROPOUT) || layers_have(l, FNN_NOISE) || layers_have(l, FNN_BATCH_NORM);
+}
+
+/* Residuals: one of the input, one with norms of rows whose sum an activation overwrites, and an empty one. */
+static void build_norms(layers *l) {
+    layers_branch(l, 0, 0, 6, 1);
+    layers_dense(l, 19, 1);
+    layers_activation(l, "tanh", 1);
+    layers_dense(l, 6, 1);
+    layers_add(l, 0);
+    layers_dense(l, 33, 0);
+    layers_norm(l, FNN_LAYER_NORM, 1);
+    layers_norm(l, FNN_PRELU, 0);
+    const int32_t around = l->network.output;
+    layers_branch(l, around, 0, 33, 1);
+    layers_norm(l, FNN_RMS_NORM, 0);
+    layers_dense(l, 33, 1);
+    layers_add(l, around);
+    layers_activation(l, "sigmoid", 1);
+    const int32_t again = l->network.output;
+    layers_branch(l, again, 0, 33, 1);
+    layers_add(l, again);
+    layers_norm(l, FNN_LAYER_NORM, 0);
+    layers_dense(l, 3, 1);
+}
+
+/* Codes of two columns, and of one; the columns between them normalized; targets in other units. */
+static void build_mixed(layers *l) {
+    layers_branch(l, 0, 2, 3, 0);
+    layers_scale(l, FNN_NORMALIZE);
+    int32_t parts[3] = {l->network.output};
+    layers_embedding(l, 0, 2, 5, 4);
+    parts[1] = l->network.output;
+    layers_embedding(l, 5, 1, 37, 9);
+    parts[2] = l->network.output;
+    layers_join(l, parts, 3);
+    /* Two halves apart, the first through norms of columns, the second as it is; and all of it once more. */
+    const int32_t whole = l->network.output;
+    layers_branch(l, whole, 0, 11, 1);
+    layers_norm(l, FNN_BATCH_NORM, 1);
+    layers_dense(l, 21, 1);
+    parts[0] = l->network.output;
+    layers_branch(l, whole, 11, 9, 1);
+    parts[1] = l->network.output;
+    layers_branch(l, whole, 0, 20, 0);
+    layers_random(l, FNN_DROPOUT, 0.25);
+    parts[2] = l->network.output;
+    layers_join(l, parts, 3);
+    layers_dense(l, 140, 1);
+    layers_norm(l, FNN_PRELU, 0);
+    layers_dense(l, 2, 1);
+    layers_scale(l, FNN_RESCALE);
+}
 
 void network_build(layers *l, int index, int real_type) {
     switch (index) {
@@ -165,24 +314,88 @@ void network_build(layers *l, int index, int real_type) {
         layers_dense(l, 4, 1);
         layers_activation(l, "sigmoid", 1);
         break;
-    default: /* CHUNKED: so wide that a large batch takes several chunks, with few parameters */
+    case NORMS:
+        layers_begin(l, real_type, 6);
+        build_norms(l);
+        break;
+    case RANDOM:
+        layers_begin(l, real_type, 5);
+        layers_random(l, FNN_NOISE, 0.125);
+        layers_dense(l, 40, 1);
+        layers_activation(l, "relu", 1);
+        layers_random(l, FNN_DROPOUT, 0.3);
+        layers_dense(l, 17, 1);
+        layers_random(l, FNN_DROPOUT, 0.1);
+        layers_activation(l, "tanh", 0);
+        layers_random(l, FNN_NOISE, 0.25);
+        layers_dense(l, 4, 0);
+        break;
+    case COLUMNS: /* the first one has the network's input, the second an activation in place, the last no bias */
+        layers_begin(l, real_type, 9);
+        layers_norm(l, FNN_BATCH_NORM, 1);
+        layers_dense(l, 33, 0);
+        layers_norm(l, FNN_BATCH_NORM, 1);
+        layers_activation(l, "tanh", 1);
+        layers_dense(l, 17, 1);
+        layers_norm(l, FNN_BATCH_NORM, 0);
+        layers_dense(l, 3, 1);
+        break;
+    case MIXED:
+        layers_begin(l, real_type, 6);
+        build_mixed(l);
+        break;
+    default: /* CHUNKED, RANDOM_CHUNKS: so wide that a large batch takes several chunks, with few parameters */
         layers_begin(l, real_type, 3);
+        if (index == RANDOM_CHUNKS) layers_random(l, FNN_NOISE, 0.125);
         layers_dense(l, 2100, 1);
         layers_activation(l, "relu", 1);
+        if (index == RANDOM_CHUNKS) layers_random(l, FNN_DROPOUT, 0.5);
         layers_dense(l, 2, 1);
     }
+}
+
+/* What keeps outputs of order 1: means and shifts near 0, variances and scales near 1. */
+static void fill_state(const layers *l, char *state, uint64_t seed) {
+    const int real_type = l->network.real_type;
+    numbers_fill(state, real_type, l->network.n_state, seed, 0.5);
+    for (int32_t i = 0; i < l->network.n_ops; i++) {
+        const fnn_op *op = &l->ops[i];
+        const ptrdiff_t n = l->widths[op->output];
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const ptrdiff_t mean = op->state + j, scale = mean + n, factor = mean + 3 * n;
+            if (op->kind == FNN_BATCH_NORM || op->kind == FNN_NORMALIZE)
+                number_set(state, real_type, scale, number_get(state, real_type, scale) + 1);
+            if (op->kind != FNN_RESCALE) continue;
+            number_set(state, real_type, mean, number_get(state, real_type, mean) + 1); /* the scale comes first here */
+            number_set(state, real_type, factor, number_get(state, real_type, factor) + 1);
+        }
+    }
+}
+
+size_t params_size(const layers *l) {
+    return (size_t)(l->network.n_params + l->network.n_state) * number_size(l->network.real_type);
 }
 
 void *params_new(const layers *l, uint64_t seed) {
     const int real_type = l->network.real_type;
     const size_t size = number_size(real_type);
-    char *params = guarded_array((size_t)l->network.n_params * size);
+    char *params = guarded_array(params_size(l));
     for (int32_t s = 0; s < l->network.n_segments; s++) {
         const fnn_segment *segment = &l->segments[s];
         const double scale = segment->rows > 1 ? sqrt(3 / (double)segment->rows) : 0.3;
         numbers_fill(params + (size_t)segment->offset * size, real_type, segment->rows * segment->columns,
                      seed * 100 + (uint64_t)s, scale);
     }
+    /* Weights of norms are near 1, so that no layer is lost. */
+    for (int32_t i = 0; i < l->network.n_ops; i++) {
+        const fnn_op *op = &l->ops[i];
+        if (op->kind != FNN_LAYER_NORM && op->kind != FNN_RMS_NORM && op->kind != FNN_BATCH_NORM) continue;
+        for (ptrdiff_t j = 0; j < l->widths[op->output]; j++) {
+            const ptrdiff_t at = l->segments[op->weight].offset + j;
+            number_set(params, real_type, at, number_get(params, real_type, at) + 1);
+        }
+    }
+    fill_state(l, params + (size_t)l->network.n_params * size, seed * 100 + 99);
     return params;
 }
 
@@ -194,11 +407,25 @@ static fnn_array array_of(void *data, int real_type, ptrdiff_t rows, ptrdiff_t c
         data, real_type == FNN_FLOAT32 ? FNN_DATA_FLOAT32 : FNN_DATA_FLOAT64, rows, columns, columns * item, item};
 }
 
+/* Codes for an embedding that reads the input: mostly categories, else below, beyond or between them. */
+static void fill_codes(const layers *l, const fnn_op *op, const fnn_array *x) {
+    const ptrdiff_t categories = l->segments[op->weight].rows - 1;
+    const double odd[] = {-1, (double)categories, 0.5, (double)categories + 1000};
+    for (ptrdiff_t i = 0; i < x->rows; i++)
+        for (ptrdiff_t j = op->from; j < op->from + op->count; j++) {
+            const ptrdiff_t which = i * 5 + i / 7 + j * 3;
+            number_set((void *)(uintptr_t)x->data, l->network.real_type, i * x->columns + j,
+                       i % 6 == 5 ? odd[which % 4] : (double)(which % categories));
+        }
+}
+
 dataset dataset_new(const layers *l, ptrdiff_t rows, uint64_t seed) {
     const int real_type = l->network.real_type;
     const ptrdiff_t inputs = l->widths[0], outputs = l->widths[l->network.output];
     dataset data = {.rows = rows,
                     .x = array_of(numbers_new(real_type, rows * inputs, seed, 1.5), real_type, rows, inputs)};
+    for (int32_t i = 0; i < l->network.n_ops; i++)
+        if (l->ops[i].kind == FNN_EMBEDDING) fill_codes(l, &l->ops[i], &data.x);
     void *values = numbers_new(real_type, rows * outputs, seed + 1, 0.5);
     for (ptrdiff_t i = 0; i < rows * outputs; i++)
         number_set(values, real_type, i, number_get(values, real_type, i) + 0.5);
@@ -247,6 +474,7 @@ void run_begin(run *r, const layers *l, const dataset *data, ptrdiff_t batch) {
     memset(r, 0, sizeof *r);
     r->layers = l;
     r->params_bytes = (size_t)l->network.n_params * number_size(l->network.real_type);
+    r->numbers_bytes = params_size(l);
     r->training = (fnn_training){
         .network = &l->network,
         .objective = {.loss = loss_called("mse")},
@@ -254,6 +482,8 @@ void run_begin(run *r, const layers *l, const dataset *data, ptrdiff_t batch) {
         .grads = guarded_array(r->params_bytes),
         .x = data->x,
         .y = data->values,
+        .seed = 3,
+        .draw = 11,
         .batch = batch,
         .n_steps = (data->rows + batch - 1) / batch,
         .n_learning_rates = 1,
@@ -273,21 +503,43 @@ void run_train(run *r) {
     guarded_release(mark);
 }
 
+void run_skip(run *r, ptrdiff_t steps) {
+    r->training.first_step += steps;
+    r->training.draw += (uint64_t)steps;
+}
+
 void run_copy(run *to, const run *from) {
     *to = *from;
-    to->training.params = bytes_copy(from->training.params, from->params_bytes);
+    to->training.params = bytes_copy(from->training.params, from->numbers_bytes);
     to->training.grads = bytes_copy(from->training.grads, from->params_bytes);
     to->optimizer.state = bytes_copy(from->optimizer.state, from->state_bytes);
     if (from->optimizer.average) to->optimizer.average = bytes_copy(from->optimizer.average, from->params_bytes);
 }
 
 int run_same(const run *one, const run *other) {
-    return memcmp(one->training.params, other->training.params, one->params_bytes) == 0 &&
+    return memcmp(one->training.params, other->training.params, one->numbers_bytes) == 0 &&
            memcmp(one->optimizer.state, other->optimizer.state, one->state_bytes) == 0 &&
            one->optimizer.step == other->optimizer.step && one->optimizer.averaged == other->optimizer.averaged &&
            memcmp(&one->optimizer.product, &other->optimizer.product, sizeof(double)) == 0 &&
            (one->optimizer.average == NULL ||
             memcmp(one->optimizer.average, other->optimizer.average, one->params_bytes) == 0);
+}
+
+ptrdiff_t run_first_row(const run *r) { return r->training.first_step * r->training.batch; }
+
+ptrdiff_t run_rows(const run *r) {
+    const ptrdiff_t left = r->training.x.rows - run_first_row(r);
+    return left < r->training.batch ? left : r->training.batch;
+}
+
+void run_forward(const run *r, const fnn_network *network, void *outputs) {
+    const int mark = guarded_mark();
+    const fnn_draw draw = {.seed = r->training.seed, .draw = r->training.draw};
+    const fnn_array x = rows_of(&r->training.x, run_first_row(r), run_rows(r));
+    void *params = bytes_copy(r->training.params, r->numbers_bytes); /* its running statistics change */
+    void *workspace = guarded_array(fnn_workspace_size(network, FNN_USE_PASS, x.rows, 1));
+    fnn_forward(network, params, &draw, &x, workspace, outputs, 1);
+    guarded_release(mark);
 }
 
 fnn_prediction_result predict(const layers *l, const void *params, const fnn_array *x, void *outputs,

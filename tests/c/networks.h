@@ -34,13 +34,13 @@ int next_isa(int *index);
 
 /* ---- networks -------------------------------------------------------------------------------------------------- */
 
-enum { MOST_OPS = 12, MOST_SEGMENTS = 12 };
+enum { MOST_OPS = 24, MOST_BUFFERS = 32, MOST_SEGMENTS = 16 };
 
 /* Points into itself: not to be copied. */
 typedef struct {
     fnn_network network;
     fnn_op ops[MOST_OPS];
-    ptrdiff_t widths[MOST_OPS + 1];
+    ptrdiff_t widths[MOST_BUFFERS];
     fnn_segment segments[MOST_SEGMENTS];
 } layers;
 
@@ -49,15 +49,40 @@ void layers_dense(layers *l, ptrdiff_t units, int with_bias);
 /* In place, unless it reads buffer 0 or in_place is 0. */
 void layers_activation(layers *l, const char *name, int in_place);
 
+/* PReLU, or a norm of rows or columns: a weight, and maybe a bias. */
+void layers_norm(layers *l, int kind, int with_bias);
+/* Dropout or noise, with random numbers of its own. */
+void layers_random(layers *l, int kind, double parameter);
+/* What follows reads a copy of some columns of a buffer; adds: as does an operation further on. */
+void layers_branch(layers *l, int32_t buffer, ptrdiff_t from, ptrdiff_t count, int adds);
+/* What was computed last is added to a buffer. */
+void layers_add(layers *l, int32_t buffer);
+/* Columns [from, from + count) of the input are codes of so many categories. */
+void layers_embedding(layers *l, ptrdiff_t from, ptrdiff_t count, ptrdiff_t categories, ptrdiff_t units);
+/* Buffers side by side. */
+void layers_join(layers *l, const int32_t *buffers, int n);
+/* Inputs, or with RESCALE outputs, in other units. */
+void layers_scale(layers *l, int kind);
+
 /* Networks that between them have both schedules, thin layers, layers without bias, activations that read the input
- * or stand alone, and rows of a multiple of 256 bytes. NULL past the last. */
+ * or stand alone, rows of a multiple of 256 bytes, and every kind of operation. NULL past the last. */
 const char *network_name(int index);
+int network_called(const char *name);
 void network_build(layers *l, int index, int real_type);
 /* The ones with few parameters, which are walked depth-first. */
 int network_is_narrow(int index);
+/* The ones so wide that a large batch takes several chunks. */
+int network_is_chunked(int index);
+/* Whether an operation of this kind is in it. */
+int layers_have(const layers *l, int kind);
+/* Without a last operation that brings outputs into other units: what a loss sees. */
+fnn_network network_before_loss(const layers *l);
+/* Whether it computes something else in training than in prediction. */
+int layers_train_apart(const layers *l);
 
-/* Parameters that keep activations of order 1. */
+/* Parameters that keep activations of order 1, and behind them the state. */
 void *params_new(const layers *l, uint64_t seed);
+size_t params_size(const layers *l); /* bytes, with the state */
 
 /* ---- data ------------------------------------------------------------------------------------------------------ */
 
@@ -68,6 +93,7 @@ typedef struct {
     double *weights;            /* multiples of 1/8 between 0 and 3: their sums are exact */
 } dataset;
 
+/* Columns that an embedding reads hold categories, and here and there what is none. */
 dataset dataset_new(const layers *l, ptrdiff_t rows, uint64_t seed);
 /* Rows [first, first + rows) of a C-ordered array. */
 fnn_array rows_of(const fnn_array *array, ptrdiff_t first, ptrdiff_t rows);
@@ -81,7 +107,7 @@ typedef struct {
     fnn_training_result result;
     fnn_optimizer optimizer;
     double learning_rate;
-    size_t params_bytes, state_bytes;
+    size_t params_bytes, numbers_bytes, state_bytes; /* of parameters, with the network's state, of the optimizer's */
 } run;
 
 /* All rows in order, batches of so many, mse, SGD with momentum, one thread, an epoch, no weights. */
@@ -93,8 +119,17 @@ void run_average(run *r, double decay);
 void run_train(run *r);
 /* A run which stands where the other stands, in memory of its own. */
 void run_copy(run *to, const run *from);
-/* Whether parameters, optimizer state, average and the counts of updates have equal bits. */
+/* The run goes on after so many more steps: with the masks that are due there. */
+void run_skip(run *r, ptrdiff_t steps);
+/* Whether parameters and state, optimizer state, average and the counts of updates have equal bits. */
 int run_same(const run *one, const run *other);
+
+/* Where the next step of a run begins, and how many rows it has. */
+ptrdiff_t run_first_row(const run *r);
+ptrdiff_t run_rows(const run *r);
+/* fnn_forward() of that step's rows with its masks, of this network (or network_before_loss()); the run does not
+ * change. */
+void run_forward(const run *r, const fnn_network *network, void *outputs);
 
 /* fnn_predict() likewise; outputs and objective may be NULL. */
 fnn_prediction_result predict(const layers *l, const void *params, const fnn_array *x, void *outputs,

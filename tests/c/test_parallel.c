@@ -161,18 +161,21 @@ static void float_state(void) {
 /* ---- the cost model ------------------------------------------------------------------------------------------- */
 
 static void worth(void) {
-    CHECK_EQUAL(fnn_threads_worth(0, 8), 1);
-    CHECK_EQUAL(fnn_threads_worth(-1, 8), 1);
-    CHECK_EQUAL(fnn_threads_worth((double)NAN, 8), 1);
-    CHECK_EQUAL(fnn_threads_worth(1e12, 0), 1);
-    CHECK_EQUAL(fnn_threads_worth(1e12, 1), 1);
-    CHECK_EQUAL(fnn_threads_worth(1e12, 2), 2);
-    CHECK_EQUAL(fnn_threads_worth((double)INFINITY, 8), 8);
-    CHECK_EQUAL(fnn_threads_worth(4 * 64 * 64, 8), 1);                       /* a small policy, a few rows */
-    CHECK_EQUAL(fnn_threads_worth(128.0 * (784 * 256 + 256 * 128), 2), 2);   /* a batch of images */
+    CHECK_EQUAL(fnn_threads_worth(0, 8, 0), 1);
+    CHECK_EQUAL(fnn_threads_worth(-1, 8, 0), 1);
+    CHECK_EQUAL(fnn_threads_worth((double)NAN, 8, 0), 1);
+    CHECK_EQUAL(fnn_threads_worth(1e12, 0, 0), 1);
+    CHECK_EQUAL(fnn_threads_worth(1e12, 2, 1), 2);
+    CHECK_EQUAL(fnn_threads_worth(4e6, 2, 1), 1); /* waking takes longer than what is saved */
+    CHECK_EQUAL(fnn_threads_worth(4e6, 2, 0), 2);
+    CHECK_EQUAL(fnn_threads_worth(1e12, 1, 0), 1);
+    CHECK_EQUAL(fnn_threads_worth(1e12, 2, 0), 2);
+    CHECK_EQUAL(fnn_threads_worth((double)INFINITY, 8, 0), 8);
+    CHECK_EQUAL(fnn_threads_worth(4 * 64 * 64, 8, 0), 1);                       /* a small policy, a few rows */
+    CHECK_EQUAL(fnn_threads_worth(128.0 * (784 * 256 + 256 * 128), 2, 0), 2);   /* a batch of images */
     int before = 1, rises = 1;
     for (double work = 1; work < 1e12; work *= 1.5) { /* more work never takes fewer threads */
-        int threads = fnn_threads_worth(work, 16);
+        int threads = fnn_threads_worth(work, 16, 0);
         rises &= threads >= before;
         before = threads;
     }

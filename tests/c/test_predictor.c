@@ -54,29 +54,75 @@ static void activate(const char *name, ptrdiff_t n, double *y) {
     }
 }
 
-/* The output of one row, operation by operation: each of these networks is a chain. */
+static double param(const subject *s, int32_t segment, ptrdiff_t i) {
+    return number_get(s->params, s->real_type, s->l.segments[segment].offset + i);
+}
+
+static double state(const subject *s, const fnn_op *op, ptrdiff_t i) {
+    return number_get(s->params, s->real_type, s->l.network.n_params + op->state + i);
+}
+
+/* y = (x - mean) / sqrt(variance + epsilon) . weight + bias of one row, with these moments, or with its own. */
+static void normalize(const subject *s, const fnn_op *op, ptrdiff_t n, const double *x, double *y) {
+    double mean = 0, variance = 0;
+    for (ptrdiff_t j = 0; j < n; j++) mean += op->kind == FNN_LAYER_NORM ? x[j] / (double)n : 0;
+    for (ptrdiff_t j = 0; j < n; j++) variance += (x[j] - mean) * (x[j] - mean) / (double)n;
+    for (ptrdiff_t j = 0; j < n; j++) {
+        if (op->kind == FNN_BATCH_NORM) mean = state(s, op, j), variance = state(s, op, n + j);
+        const double bias = op->bias >= 0 ? param(s, op->bias, j) : 0;
+        y[j] = (x[j] - mean) / sqrt(variance + op->parameter) * param(s, op->weight, j) + bias;
+    }
+}
+
+/* Operations other than dense layers and activations, as fastnn.h says. */
+static void layer_by_the_formula(const subject *s, const fnn_op *op, const double *x, const double *other, double *y) {
+    const ptrdiff_t n = s->l.widths[op->output];
+    if (op->kind == FNN_LAYER_NORM || op->kind == FNN_RMS_NORM || op->kind == FNN_BATCH_NORM) {
+        normalize(s, op, n, x, y);
+    } else if (op->kind == FNN_COPY) {
+        memcpy(y + op->to, x + op->from, (size_t)op->count * sizeof *y);
+    } else if (op->kind == FNN_EMBEDDING) {
+        const ptrdiff_t units = n / op->count, categories = s->l.segments[op->weight].rows - 1;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            const double code = x[op->from + j / units];
+            const int known = code >= 0 && code < (double)categories && floor(code) == code;
+            y[j] = param(s, op->weight, (known ? (ptrdiff_t)code : categories) * units + j % units);
+        }
+    } else {
+        for (ptrdiff_t j = 0; j < n; j++) {
+            y[j] = x[j]; /* dropout and noise are for training */
+            if (op->kind == FNN_PRELU && x[j] < 0) y[j] = param(s, op->weight, j) * x[j];
+            if (op->kind == FNN_ADD) y[j] = x[j] + other[j];
+            if (op->kind == FNN_NORMALIZE) y[j] = (x[j] - state(s, op, j)) * state(s, op, n + j);
+            if (op->kind == FNN_RESCALE) y[j] = x[j] * state(s, op, j) + state(s, op, n + j);
+        }
+    }
+}
+
+/* The output of one row, operation by operation. */
 static void by_the_formula(const subject *s, ptrdiff_t row, double *y) {
+    static double values[MOST_BUFFERS][4096];
     const fnn_network *network = &s->l.network;
-    double z[4096];
-    ptrdiff_t n = s->n_inputs;
-    for (ptrdiff_t j = 0; j < n; j++) z[j] = number_get(s->data.x.data, s->real_type, row * n + j);
+    for (ptrdiff_t j = 0; j < s->n_inputs; j++)
+        values[0][j] = number_get(s->data.x.data, s->real_type, row * s->n_inputs + j);
     for (int32_t i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
+        const ptrdiff_t n = network->widths[op->output], k = network->widths[op->input];
+        const double *in = values[op->input];
+        double *out = values[op->output];
         if (op->kind == FNN_ACTIVATION) {
-            activate(fnn_activation_name(op->activation), n, z);
-            continue;
+            if (out != in) memcpy(out, in, (size_t)n * sizeof *out);
+            activate(fnn_activation_name(op->activation), n, out);
+        } else if (op->kind != FNN_DENSE) {
+            layer_by_the_formula(s, op, in, values[op->other], out);
+        } else {
+            for (ptrdiff_t j = 0; j < n; j++) {
+                out[j] = op->bias >= 0 ? param(s, op->bias, j) : 0;
+                for (ptrdiff_t l = 0; l < k; l++) out[j] += in[l] * param(s, op->weight, l * n + j);
+            }
         }
-        const fnn_segment *weight = &network->segments[op->weight];
-        double out[4096];
-        for (ptrdiff_t j = 0; j < weight->columns; j++) {
-            out[j] = op->bias >= 0 ? number_get(s->params, s->real_type, network->segments[op->bias].offset + j) : 0;
-            for (ptrdiff_t l = 0; l < n; l++)
-                out[j] += z[l] * number_get(s->params, s->real_type, weight->offset + l * weight->columns + j);
-        }
-        n = weight->columns;
-        memcpy(z, out, (size_t)n * sizeof(double));
     }
-    memcpy(y, z, (size_t)n * sizeof(double));
+    memcpy(y, values[network->output], (size_t)s->n_outputs * sizeof *y);
 }
 
 static void subject_begin(subject *s, int network, int real_type) {
@@ -113,8 +159,8 @@ static int is_right(const subject *s, const void *y, ptrdiff_t first, ptrdiff_t 
 static void batches(const subject *s) {
     static const ptrdiff_t sizes[] = {0, 1, 2, 13, 63, 64, 65, 128, ROWS};
     static const int team_sizes[] = {1, 2, 3, 5, 8};
-    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
-        for (size_t team = 0; team < sizeof team_sizes / sizeof *team_sizes; team++) {
+    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b += SANITIZED ? 2 : 1) {
+        for (size_t team = SANITIZED; team < (SANITIZED ? 3 : sizeof team_sizes / sizeof *team_sizes); team++) {
             const int mark = guarded_mark(), threads = team_sizes[team];
             const ptrdiff_t rows = sizes[b], first = (ROWS - rows) / 2;
             const fnn_array x = rows_of(&s->data.x, first, rows);
@@ -131,8 +177,8 @@ static void batches(const subject *s) {
 
 /* The loss beside the outputs or alone, joined with the last activation or not: the same outputs, the same sums. */
 static void losses(const subject *s) {
-    const char *last = fnn_activation_name(s->l.ops[s->l.network.n_ops - 1].activation);
-    const int can_join = s->l.ops[s->l.network.n_ops - 1].kind == FNN_ACTIVATION && strcmp(last, "sigmoid") == 0;
+    const fnn_op *last = &s->l.ops[s->l.network.n_ops - 1];
+    const int can_join = last->kind == FNN_ACTIVATION && strcmp(fnn_activation_name(last->activation), "sigmoid") == 0;
     for (int joined = 0; joined <= can_join; joined++) {
         const fnn_objective objective = {loss_called(joined ? "binary_cross_entropy" : "mse"), joined, NULL, 0};
         double wanted = 0, weight = 0;
@@ -140,15 +186,19 @@ static void losses(const subject *s) {
         for (ptrdiff_t i = 0; i < ROWS; i++) {
             double loss = 0;
             for (ptrdiff_t j = 0; j < s->n_outputs; j++) {
-                const double p = number_get(s->wanted, s->real_type, i * s->n_outputs + j);
-                const double y = number_get(s->data.values.values.data, s->real_type, i * s->n_outputs + j);
+                double p = number_get(s->wanted, s->real_type, i * s->n_outputs + j);
+                double y = number_get(s->data.values.values.data, s->real_type, i * s->n_outputs + j);
+                if (last->kind == FNN_RESCALE) { /* the loss is in the units before it */
+                    p = (p - state(s, last, s->n_outputs + j)) / state(s, last, j);
+                    y = (y - state(s, last, 2 * s->n_outputs + j)) * state(s, last, 3 * s->n_outputs + j);
+                }
                 loss += joined ? -y * log(p) - (1 - y) * log1p(-p) : (p - y) * (p - y);
             }
             wanted += weights[i] * loss / (double)s->n_outputs;
             weight += weights[i];
         }
         double first = 0;
-        for (int threads = 1; threads <= 5; threads += 2) {
+        for (int threads = 1; threads <= (SANITIZED ? 3 : 5); threads += 2) {
             const int mark = guarded_mark();
             void *y = guarded_array(ROWS * s->y_bytes);
             fnn_prediction_result result = predict(&s->l, s->params, &s->data.x, y, &objective, &s->data.values,
@@ -255,14 +305,14 @@ static void predictors(const subject *s) {
     const size_t size = fnn_predictor_size(&s->l.network);
     CHECK(size > 0 && size % 64 == 0);
     const guarded memory = guarded_new(size);
-    void *params = bytes_copy(s->params, (size_t)s->l.network.n_params * number_size(s->real_type));
+    void *params = bytes_copy(s->params, params_size(&s->l));
     layers *described = bytes_copy(&s->l, sizeof s->l);
     described->network.ops = described->ops;
     described->network.widths = described->widths;
     described->network.segments = described->segments;
     const fnn_predictor *predictor = fnn_predictor_build(&described->network, params, guarded_last(memory, size));
     guarded_protect(memory);
-    memset(params, 0xff, (size_t)s->l.network.n_params * number_size(s->real_type)); /* it has copies of its own */
+    memset(params, 0xff, params_size(&s->l)); /* it has copies of its own */
     memset(described, 0xff, sizeof *described);
     predictor_is_right(s, predictor, "a predictor");
 
