@@ -39,7 +39,7 @@ def draw(folder: Path, about: Mapping[str, Any], tables: Tables) -> list[Path]:
             continue
         versions = ", ".join(f"{library} {version}" for library, version in about["versions"].items())
         line = f"{about['processor']}; {versions}; {about['date']}"
-        words = textwrap.fill(line, int(24 * figure.get_figwidth()))
+        words = textwrap.fill(line, int(21 * figure.get_figwidth()))
         figure.text(0.005, 0.005, words, fontsize=6, color="0.4")
         written.append(folder / f"{name}.png")
         figure.savefig(written[-1], dpi=130)
@@ -54,11 +54,15 @@ def new_figure(columns: int, rows: int = 1, height: float = 3.2) -> tuple[Any, l
 
 
 def bars(
-    axes: Any, times: Mapping[str, tuple[float, float, float]], title: str, unit: str, logarithmic: bool = False
+    axes: Any,
+    times: Mapping[str, tuple[float, float, float]],
+    ratios: Mapping[str, Mapping[str, float]],
+    title: str,
+    unit: str,
+    logarithmic: bool = False,
 ) -> None:
-    """Horizontal bars of (median, min, max), fastest above, each with its time over fastnn's."""
+    """Horizontal bars of (median, min, max), fastest above, each with its ratio to fastnn's, taken within rounds."""
     names = sorted(times, key=lambda name: times[name][0], reverse=True)
-    ours = next(times[name][0] for name in names if name.startswith(OWN_NAME))
     middles = np.array([times[name][0] for name in names])
     ends = np.array([[times[name][0] - times[name][1], times[name][2] - times[name][0]] for name in names]).T
     colours = [COLOURS.get(name, COLOURS[OWN_NAME]) for name in names]
@@ -67,7 +71,7 @@ def bars(
     axes.set_xlabel(unit, fontsize=8)
     axes.tick_params(labelsize=8)
     for i, (name, middle, above) in enumerate(zip(names, middles, ends[1], strict=True)):
-        text = "" if name.startswith(OWN_NAME) else f"{middle / ours:.3g} x"
+        text = f"{ratios[name]['median']:.3g} x" if name in ratios else ""
         axes.annotate(text, (middle + above, i), (4, 0), textcoords="offset points", va="center", fontsize=8)
     right = float((middles + ends[1]).max())
     if logarithmic:
@@ -90,7 +94,9 @@ def training(tables: Tables) -> Any:
             for library, entry in best.items()
             if library == OWN_NAME or library in PEERS
         }
-        bars(panel, times, f"{name}: {TRAINING[name].words}", "microseconds a training step")
+        bars(
+            panel, times, tables[name].data["ratios"], f"{name}: {TRAINING[name].words}", "microseconds a training step"
+        )
     for panel in axes[len(found) :]:
         panel.set_visible(False)
     return figure
@@ -112,7 +118,9 @@ def prediction(tables: Tables) -> Any:
             for call, values in seconds.items()
             if "out=" not in call
         }
-        bars(panel, times, f"one row, {network}", "microseconds a call (logarithmic)", logarithmic=True)
+        bars(
+            panel, times, one.data[network]["ratios"], f"one row, {network}", "microseconds a call (logarithmic)", True
+        )
     for panel, network in zip(axes[len(networks) if one else 0 :], networks, strict=False):
         if many is None or network not in many.data:
             panel.set_visible(False)

@@ -289,10 +289,13 @@ def test_plots_are_drawn_of_what_was_measured(tmp_path):
     assert plots.draw(tmp_path, about, {"imports": report.Table("imports", "", [])}) == []
     seconds = {"median": 2e-5, "min": 1e-5, "max": 3e-5}
     rl = report.Table("rl", "", [], data={
+        "ratios": {"PyTorch": {"median": 2.0}},
         "best": {name: {"threads": 1, "seconds": seconds} for name in ("fastnn", "PyTorch")},
         "peak_gflops": {"1": 100.0}, "gflop_per_step": 0.001, "sizes": (4, 64, 64, 2), "batch": 64,
     })  # fmt: skip
-    one = report.Table("predict", "", [], data={"net": {"seconds": {"fastnn, f(x)": [1e-6], "PyTorch": [1e-5]}}})
+    one = report.Table("predict", "", [], data={
+        "net": {"seconds": {"fastnn, f(x)": [1e-6], "PyTorch": [1e-5]}, "ratios": {"PyTorch": {"median": 10.0}}}
+    })  # fmt: skip
     many = report.Table("predict_batches", "", [], data={
         "net": {str(rows): {"seconds": {"fastnn, 1 thread": [rows * 1e-6]}} for rows in (1, 10)}
     })  # fmt: skip
@@ -335,6 +338,7 @@ def test_without_matplotlib_there_is_a_note(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "benchmarks.plots", raising=False)
+    monkeypatch.delattr("benchmarks.plots", raising=False)  # which an import of it has left in the package
     assert draw(tmp_path, {}, []) == []
     assert "no plots: matplotlib is not installed" in capsys.readouterr().out
 
