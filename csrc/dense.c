@@ -13,6 +13,12 @@ static const fnn_segment *weight_of(const plan_type *plan, int32_t op) {
     return &plan->network->segments[plan->network->ops[op].weight];
 }
 
+/* Where a kernel does not take the epilogue along. */
+static void apply_epilogue(const epilogue_type *e, ptrdiff_t rows, ptrdiff_t n, real *y, ptrdiff_t ldy) {
+    if (!e || !e->f) return;
+    e->f(rows, n, e->in ? e->in : y, e->in ? e->ldin : ldy, e->out ? e->out : y, e->out ? e->ldout : ldy, e->parameter);
+}
+
 void FNN_TYPED(dense_forward)(const plan_type *plan, int32_t op, ptrdiff_t rows, const real *x, ptrdiff_t ldx, real *y,
                               ptrdiff_t ldy, const epilogue_type *epilogue) {
     const fnn_segment *weight = weight_of(plan, op);
@@ -20,15 +26,16 @@ void FNN_TYPED(dense_forward)(const plan_type *plan, int32_t op, ptrdiff_t rows,
     const real *packed = plan->packed[op], *bias = plan->bias[op];
     if (n <= FNN_THIN) {
         plan->kernels->matmul_thin(rows, n, k, x, ldx, packed, fnn_padded_chains(k), bias, y, ldy);
-        if (epilogue && epilogue->f) {
-            const epilogue_type *e = epilogue;
-            e->f(rows, n, e->in ? e->in : y, e->in ? e->ldin : ldy, e->out ? e->out : y, e->out ? e->ldout : ldy,
-                 e->parameter);
-        }
+        apply_epilogue(epilogue, rows, n, y, ldy);
     } else if (packed) {
         plan->kernels->matmul(rows, n, k, x, ldx, packed, panel, k * panel, bias, y, ldy, epilogue);
     } else {
         const real *raw = plan->params + weight->offset;
+        if (rows == 1) { /* a tile of one row would wait for its few chains */
+            plan->kernels->matmul_row_plain(n, k, x, raw, n, bias, y);
+            apply_epilogue(epilogue, rows, n, y, ldy);
+            return;
+        }
         plan->kernels->matmul(rows, n, k, x, ldx, raw, n, panel, bias, y, ldy, epilogue);
     }
 }

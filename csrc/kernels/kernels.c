@@ -38,6 +38,7 @@ const FNN_TYPED(fnn_kernels) TABLE_NAME = {
     .matmul_transposed_thin = matmul_transposed_thin,
     .matmul_thin = matmul_thin,
     .matmul_row = matmul_row,
+    .matmul_row_plain = matmul_row_plain,
     .column_sums = column_sums,
     .add = add,
     .pack = pack,

@@ -106,6 +106,9 @@ typedef struct {
     /* y (n) = start (n) + x (k) . b in panels (ldb = panel_columns): the product of one row. */
     void (*matmul_row)(ptrdiff_t n, ptrdiff_t k, const real *x, const real *b, ptrdiff_t panel_stride,
                        const real *start, real *y);
+    /* The same with b (k, ldb) row-major. */
+    void (*matmul_row_plain)(ptrdiff_t n, ptrdiff_t k, const real *x, const real *b, ptrdiff_t ldb, const real *start,
+                             real *y);
     /* sums (n) = [sums +] column sums of a (rows, n): one chain over the rows each. */
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const real *a, ptrdiff_t lda, int accumulate, real *sums);
     /* a (n) += b (n). */

@@ -246,9 +246,10 @@ static void matmul_transposed_thin(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const 
 
 /* ---- one row ------------------------------------------------------------------------------------------------- */
 
-/* Up to four panels of one row in one pass over k: eight chains hide each other's latency, one or two would not. */
-FNN_INLINE void row_panels(const int vectors, ptrdiff_t columns, ptrdiff_t k, const real *x, const real *b,
-                           ptrdiff_t panel_stride, const real *start, real *y) {
+/* Up to four panels of one row in one pass over k: eight chains hide each other's latency, one or two would not.
+ * masked: b ends with its last column, as row-major b does, while panels are padded. */
+FNN_INLINE void row_panels(const int vectors, const int masked, ptrdiff_t columns, ptrdiff_t k, const real *x,
+                           const real *b, ptrdiff_t ldb, ptrdiff_t panel_stride, const real *start, real *y) {
     const vm mask = vm_first(columns - (vectors - 1) * VF_LANES);
     vf sum[8];
 #pragma GCC unroll 8
@@ -261,21 +262,23 @@ FNN_INLINE void row_panels(const int vectors, ptrdiff_t columns, ptrdiff_t k, co
     for (ptrdiff_t l = 0; l < k; l++) {
         const vf xl = vf_set1(x[l]);
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++)
-            sum[v] = vf_fma(xl, vf_load(b + v / 2 * panel_stride + l * PANEL + v % 2 * VF_LANES), sum[v]);
+        for (int v = 0; v < vectors; v++) {
+            const real *from = b + v / 2 * panel_stride + l * ldb + v % 2 * VF_LANES;
+            sum[v] = vf_fma(xl, masked && v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from), sum[v]);
+        }
     }
 #pragma GCC unroll 8
     for (int v = 0; v < vectors - 1; v++) vf_store(y + v * VF_LANES, sum[v]);
     vf_store_first(y + (vectors - 1) * VF_LANES, sum[vectors - 1], mask);
 }
 
-static void matmul_row(ptrdiff_t n, ptrdiff_t k, const real *x, const real *b, ptrdiff_t panel_stride,
-                       const real *start, real *y) {
+FNN_INLINE void row(const int masked, ptrdiff_t n, ptrdiff_t k, const real *x, const real *b, ptrdiff_t ldb,
+                    ptrdiff_t panel_stride, const real *start, real *y) {
     for (ptrdiff_t j = 0; j < n; j += 8 * VF_LANES) {
         const ptrdiff_t columns = n - j < 8 * VF_LANES ? n - j : 8 * VF_LANES;
         const real *from = b + j / PANEL * panel_stride, *begin = start ? start + j : NULL;
 #define ROW_CASE(vectors) \
-    case vectors: row_panels(vectors, columns, k, x, from, panel_stride, begin, y + j); break;
+    case vectors: row_panels(vectors, masked, columns, k, x, from, ldb, panel_stride, begin, y + j); break;
         switch ((columns + VF_LANES - 1) / VF_LANES) {
             ROW_CASE(1) ROW_CASE(2) ROW_CASE(3) ROW_CASE(4)
             ROW_CASE(5) ROW_CASE(6) ROW_CASE(7) ROW_CASE(8)
@@ -283,6 +286,16 @@ static void matmul_row(ptrdiff_t n, ptrdiff_t k, const real *x, const real *b, p
         }
 #undef ROW_CASE
     }
+}
+
+static void matmul_row(ptrdiff_t n, ptrdiff_t k, const real *x, const real *b, ptrdiff_t panel_stride,
+                       const real *start, real *y) {
+    row(0, n, k, x, b, PANEL, panel_stride, start, y);
+}
+
+static void matmul_row_plain(ptrdiff_t n, ptrdiff_t k, const real *x, const real *b, ptrdiff_t ldb, const real *start,
+                             real *y) {
+    row(1, n, k, x, b, ldb, PANEL, start, y);
 }
 
 #endif

@@ -235,6 +235,9 @@ static void products_agree(const kernel_table *kernels, int at_end) {
         lay(&row, 1, n, 0, at_end);
         kernels->matmul_row(n, k, a.at, panels.at, k * panel, from, row.at);
         agree(holds(&row, wanted.chain), kernels, "matmul_row");
+        lay(&row, 1, n, 0, at_end);
+        kernels->matmul_row_plain(n, k, a.at, b_raw.at, b_raw.ld, from, row.at);
+        agree(holds(&row, wanted.chain), kernels, "matmul_row_plain");
     }
     if (n <= FNN_THIN) {
         lay(&c, m, n, gap, at_end);
