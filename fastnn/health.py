@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 ROWS = 256  # looked at, at most
 FEWEST_ROWS = 16
-BUDGET = 0.005  # of the multiply-adds of training, for looking at outputs
+BUDGET = 0.003  # of the multiply-adds of training, for looking at outputs
+LOOK = 1e7  # multiply-adds as long as it takes to look at a layer at all: about 0.1 ms
+STEPS_BETWEEN = 200  # measured steps: one costs up to half as much again
 CUT_OFF = ("relu", "leaky_relu", "elu", "selu")  # 0 or flat below 0: a unit that is never above learns little
 BOUNDED = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "softsign": (-1.0, 1.0), "hard_sigmoid": (0.0, 1.0)}
 NEAR = 0.02  # of the range: within it of an end, the slope is a fiftieth of the largest, or less
@@ -272,30 +274,43 @@ class Checkup:
         self._layers, self._parameters = net.layers, parameters
         self.sums: NDArray[np.float64] = allocate((len(parameters.graph.segments), 3), np.float64, zero=True)
         self._x, self._rows = x, rows
-        self.taken: Health | None = None
+        self._steps, self._measured = 0, False
+
+    def due(self, epoch: int, epochs: int, steps: int) -> bool:
+        """Whether the last step of an epoch is to be measured: of the last one, and of some on the way to it."""
+        self._steps += steps
+        measured = epoch == epochs - 1 or self._steps >= STEPS_BETWEEN
+        if measured:
+            self._steps = 0
+        self._measured |= measured
+        return measured
 
     def finish(self, epochs: int, factor: float) -> Health | None:
         """At the end of a fit of so many epochs; None where nothing was trained."""
         if epochs == 0:
             return None
         # A training row costs three times the multiply-adds of a forward pass, and there is one pass per layer.
-        affordable = int(BUDGET * 3 * self._rows * epochs / max(len(self._parameters.graph.ends), 1))
+        layers, row = max(len(self._parameters.graph.ends), 1), max(self._parameters.graph.multiply_adds, 1)
+        affordable = int((BUDGET * 3 * self._rows * epochs * row / layers - LOOK) / row)
         rows = min(affordable, ROWS, self._x.shape[0])
         health = Health((), ())
         if rows >= FEWEST_ROWS:
             health = examine(self._parameters, self._parameters.numbers, self._layers, self._x[:rows])
+        if not self._measured:
+            return health
         return with_steps(health, self._parameters, self._layers, self.sums, factor)
 
 
 # ---- data and curves ------------------------------------------------------------------------------------------------
 
 FAR = 100.0  # from unit size, as a factor
+ROWS_FOR_SIZE = 128  # at most, spread evenly
 
 
 def about_size(values: NDArray[Any], what: str, remedy: str) -> str | None:
     """Whether numbers are far from unit size, by some of the rows."""
-    step = max(1, values.shape[0] // ROWS)
-    some = np.asarray(values[::step][: 2 * ROWS], np.float64)
+    step = -(-values.shape[0] // ROWS_FOR_SIZE)
+    some = np.asarray(values[::step], np.float64)
     if some.ndim == 1:
         some = some[:, np.newaxis]
     with np.errstate(over="ignore"):

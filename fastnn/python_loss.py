@@ -72,7 +72,7 @@ class PythonTraining:
         """As ``_core.Training.set_clipping``."""
         self._clipping = norm, value
 
-    def measure(self, segment_sums: NDArray[np.float64]) -> None:
+    def measure(self, segment_sums: NDArray[np.float64] | None) -> None:
         """As ``_core.Training.measure``: sums of squares of the last step."""
         self._sums = segment_sums
 

@@ -122,7 +122,6 @@ class Fit:
         self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
         self.native.set_clipping(clip_norm, clip_value)
         self.checkup = Checkup(net, self.parameters, self.x, self.rows)
-        self.native.measure(self.checkup.sums)
         self.remarks = self._remarks()
         shuffle_in_c = self.shuffle and self.subset is None
         labels, values = self.y.labels, self.y.values
@@ -252,6 +251,7 @@ class Fit:
         if self.subset is not None and self.order is not None and self.shuffle:
             _core.permutation(self.net.seed, _core.STREAM_SHUFFLE, self.net._epochs_done, self.order)
             np.take(self.subset, self.order.copy(), out=self.order, mode="clip")
+        self.native.measure(self.checkup.sums if self.checkup.due(epoch, self.epochs, self.steps) else None)
         if self.callbacks.every_batch:
             steps, loss_sum, weight_sum = self._batch_by_batch(epoch, before)
         else:

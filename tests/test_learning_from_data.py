@@ -6,7 +6,7 @@ import pytest
 from snapshot import everything
 
 import fastnn as fn
-from fastnn import normalization
+from fastnn import health, normalization
 from fastnn.tables import width_for
 
 RNG = np.random.default_rng(4)
@@ -350,8 +350,9 @@ def test_gradients_of_a_frozen_network_cannot_be_checked():
         fn.check_gradients(net, np.eye(2), np.ones(2))
 
 
-def test_health_is_that_of_the_weights_a_fit_ends_with(rng):
+def test_health_is_that_of_the_weights_a_fit_ends_with(rng, monkeypatch):
     """Early stopping brings others back than the last ones."""
+    monkeypatch.setattr(health, "LOOK", 0)  # or so small a fit would go without
     X, y = rng.normal(size=(800, 3)), rng.normal(size=800)
     net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(1)], seed=0)
     history = net.fit(
@@ -363,6 +364,6 @@ def test_health_is_that_of_the_weights_a_fit_ends_with(rng):
         verbose=0,
         callbacks=[fn.EarlyStopping(3)],
     )
-    rows = min(256, int(0.005 * 3 * 800 * history.epochs / 2))
+    rows = min(256, int(health.BUDGET * 3 * 800 * history.epochs / 2))
     assert rows >= 16
     assert history.health.layers[0].saturated == net.health(X[:rows]).layers[0].saturated
