@@ -67,8 +67,8 @@ class LayerHealth:
     >>> X = np.linspace(-1, 1, 640)[:, None]
     >>> net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(1)], seed=0)
     >>> first = net.fit(X, X**2, epochs=20, verbose=0).health.layers[0]
-    >>> first.layer, first.finite, 0 < first.update < 0.1
-    ('layer 0', True, True)
+    >>> first.layer, first.activation, 0 < first.update < 0.1
+    ('layer 0', 'tanh', True)
     """
 
     layer: str
