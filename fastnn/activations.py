@@ -95,17 +95,8 @@ def activation(spelled: str) -> ActivationFunction:
     >>> activation("elu(0.5)").parameter
     0.5
     """
-    name, bracket, rest = spelled.partition("(")
-    row = activations[name]
-    if not bracket:
-        return row
-    try:
-        value = float(rest.removesuffix(")"))
-    except ValueError:
-        value = math.nan
-    if row.parameter is None or not rest.endswith(")") or math.isnan(value):
-        raise ValueError(f"activation {spelled!r}: needed is a name, or a name with its parameter as in 'elu(0.5)'")
-    return _with_parameter(row.name, value)
+    row, value = activations.spelled(spelled, "parameter as in 'elu(0.5)'")
+    return row if value is None else _with_parameter(row.name, value)
 
 
 def _with_parameter(name: str, value: object) -> ActivationFunction:

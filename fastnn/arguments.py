@@ -7,6 +7,7 @@ argument, what was found and what was needed. Arrays are the business of ``input
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 
@@ -43,3 +44,19 @@ def true_or_false(value: object, argument: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{argument} must be True or False, not {value!r}")
     return bool(value)
+
+
+def not_negative(value: object, argument: str) -> float:
+    """A finite number of at least 0."""
+    found = number(value, argument)
+    if not (math.isfinite(found) and found >= 0):
+        raise ValueError(f"{argument} must be finite and not negative, not {value!r}")
+    return found
+
+
+def positive(value: object, argument: str) -> float:
+    """A finite number above 0."""
+    found = number(value, argument)
+    if not (math.isfinite(found) and found > 0):
+        raise ValueError(f"{argument} must be finite and above 0, not {value!r}")
+    return found

@@ -18,8 +18,8 @@ import numpy as np
 from . import _core
 from ._memory import allocate
 from .arguments import number, whole_number
+from .composition import described, from_description
 from .graph import build
-from .layers import layer_from_config
 from .losses import loss_from_config
 from .optimizers import optimizers
 from .parameters import Parameters
@@ -52,7 +52,7 @@ def _unsigned(net: Sequential, parameters: Parameters) -> bytes:
     config: dict[str, Any] = {
         "format": FORMAT,
         "numerics_version": _core.numerics_version,
-        "layers": [{"kind": type(layer).__name__, **layer.config()} for layer in net.layers],
+        "layers": described(net.layers),
         "inputs": parameters.inputs,
         "dtype": net.dtype.name,
         "seed": net.seed,
@@ -108,10 +108,7 @@ def from_bytes(content: bytes, source: str = "these bytes") -> Sequential:
 def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
     from .model import Sequential
 
-    layers = []
-    for described in config["layers"]:
-        arguments = dict(described)
-        layers.append(layer_from_config(arguments.pop("kind"), arguments))
+    layers = from_description(config["layers"])
     if config["seed"] is None:
         raise ValueError("it has no seed")
     scale_targets = config.get("scale_targets", False)

@@ -209,9 +209,9 @@ class Graph:
         """Go on from a copy of what was computed last, which others read too; `last`: none of them comes later."""
         self.add(_core.COPY, count=self.width, adds=int(not last))
 
-    def copy_columns(self, start: int, count: int, output: int, to: int, *, adds: bool = False) -> None:
+    def copy_columns(self, start: int, count: int, output: int, to: int) -> None:
         """Columns of what was computed last into some of another buffer, where things go on."""
-        self.add(_core.COPY, output=output, start=start, to=to, count=count, adds=int(adds))
+        self.add(_core.COPY, output=output, start=start, to=to, count=count)
 
     def finish(self, scale_targets: bool) -> None:
         """The end: if wanted, outputs in the units of the targets."""

@@ -92,17 +92,8 @@ def initializer(spelled: str) -> Initializer:
     >>> initializer("constant(0.5)").parameter
     0.5
     """
-    name, bracket, rest = spelled.partition("(")
-    row = initializers[name]
-    if not bracket:
-        return row
-    try:
-        value = float(rest.removesuffix(")"))
-    except ValueError:
-        value = math.nan
-    if row.parameter is None or not rest.endswith(")") or math.isnan(value):
-        raise ValueError(f"initializer {spelled!r}: needed is a name, or a name with its value as in 'constant(0.1)'")
-    return Constant(value)
+    row, value = initializers.spelled(spelled, "value as in 'constant(0.1)'")
+    return row if value is None else Constant(value)
 
 
 def Constant(value: float = 0.0) -> Initializer:

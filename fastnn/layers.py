@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .arguments import number, true_or_false, whole_number
+from .arguments import not_negative, number, true_or_false, whole_number
 from .errors import unknown_name
 from .graph import Graph, known_activation
-from .initializers import Initializer
+from .initializers import Constant, Initializer
 from .initializers import initializer as spelled_initializer
 
 DEFAULTS: dict[str, Any] = {  # not worth showing
@@ -335,8 +335,8 @@ class PReLU(Layer):
         super().__init__(name, trainable, learning_rate_factor)
 
     def add_to(self, graph: Graph) -> None:
-        start = Initializer(lambda u, inputs, units: np.full_like(u, self.start), f"{self.start:g}")
-        graph.add(_core.PRELU, weight=graph.tensor(self, "slope", 1, graph.width, start, decays=False))
+        slope = graph.tensor(self, "slope", 1, graph.width, Constant(self.start), decays=False)
+        graph.add(_core.PRELU, weight=slope)
 
     def config(self) -> dict[str, Any]:
         return {"start": self.start, **super().config()}
@@ -385,14 +385,6 @@ def layer_from_config(kind: str, config: dict[str, Any]) -> Layer:
     if kind not in LAYERS:
         raise unknown_name("layer", kind, LAYERS)
     return LAYERS[kind].from_config(config)
-
-
-def not_negative(value: object, argument: str) -> float:
-    """A finite number of at least 0."""
-    checked = number(value, argument)
-    if not (math.isfinite(checked) and checked >= 0):
-        raise ValueError(f"{argument} must be finite and not negative, not {value!r}")
-    return checked
 
 
 def known_initializer(initializer: object, argument: str) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,28 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .arguments import number, true_or_false
+from .arguments import number, positive, true_or_false
 from .graph import Graph
-from .initializers import Initializer, initializers
+from .initializers import initializers
 from .layers import DEFAULTS, LAYERS, Layer, overwrite
 
 ROWS_AT_A_TIME = 65536
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
-
-
-def _one(u: NDArray[np.float64], inputs: int, units: int) -> NDArray[np.float64]:
-    return np.ones_like(u)
-
-
-ONES = Initializer(_one, "1")
-
-
-def positive(value: object, argument: str) -> float:
-    """A finite number above 0."""
-    found = number(value, argument)
-    if not (math.isfinite(found) and found > 0):
-        raise ValueError(f"{argument} must be finite and above 0, not {value!r}")
-    return found
 
 
 class Norm(Layer):
@@ -52,7 +36,7 @@ class Norm(Layer):
         super().__init__(name, trainable, learning_rate_factor)
 
     def _numbers(self, graph: Graph) -> dict[str, Any]:
-        weight = graph.tensor(self, "weight", 1, graph.width, ONES, decays=False)
+        weight = graph.tensor(self, "weight", 1, graph.width, initializers["ones"], decays=False)
         bias = graph.tensor(self, "bias", 1, graph.width, initializers["zeros"], decays=False) if self.use_bias else -1
         return {"weight": weight, "bias": bias, "parameter": self.epsilon}
 

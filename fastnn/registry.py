@@ -7,6 +7,7 @@ What has a counterpart in C is found there by its name, never by a number writte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -53,6 +54,20 @@ class Registry(Mapping[str, Row]):
                 f"the compiled part of fastnn knows the {self._kinds} {sorted(compiled)}, "
                 f"the Python part {sorted(self._rows)}: build fastnn again"
             )
+
+    def spelled(self, text: str, example: str) -> tuple[Row, float | None]:
+        """A row and the parameter that stands behind its name in brackets, if one does: of "elu(0.5)" elu's and 0.5."""
+        name, bracket, rest = text.partition("(")
+        row = self[name]
+        if not bracket:
+            return row, None
+        try:
+            value = float(rest.removesuffix(")"))
+        except ValueError:
+            value = math.nan
+        if getattr(row, "parameter", None) is None or not rest.endswith(")") or math.isnan(value):
+            raise ValueError(f"{self._kind} {text!r}: needed is a name, or a name with its {example}")
+        return row, value
 
     def __getitem__(self, name: str) -> Row:
         try:

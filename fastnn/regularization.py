@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from . import _core
-from .arguments import number
+from .arguments import not_negative, number
 from .graph import Graph
 from .layers import LAYERS, Layer
 
@@ -74,9 +73,7 @@ class GaussianNoise(Layer):
     """
 
     def __init__(self, stddev: float, *, name: str | None = None, **other: Any) -> None:
-        self.stddev = number(stddev, "stddev")
-        if not (math.isfinite(self.stddev) and self.stddev >= 0):
-            raise ValueError(f"stddev must be finite and not negative, not {stddev!r}")
+        self.stddev = not_negative(stddev, "stddev")
         super().__init__(name, **other)
 
     def add_to(self, graph: Graph) -> None:
