@@ -41,6 +41,7 @@ ONCE = (
     "csrc/entry.c",
     "csrc/dispatch.c",
     "csrc/parallel.c",
+    "csrc/pace.c",
     "csrc/random.c",
     "csrc/data.c",
 )
@@ -58,7 +59,7 @@ class InstructionSet:
     msvc: tuple[str, ...] = ()
 
 
-_AVX2 = ("-mavx2", "-mfma")
+_AVX2 = ("-mavx2", "-mfma", "-mprfchw")
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *_AVX2, "-mprefer-vector-width=512")
 _GENERIC = InstructionSet("generic")  # the architecture's baseline: on x86_64 that is without FMA
 

@@ -19,12 +19,24 @@
 #include "loss.h"
 #include "network.h"
 #include "optimizer.h"
+#include "pace.h"
 
 typedef FNN_TYPED(plan) plan_type;
 typedef FNN_TYPED(walk) walk_type;
 
 /* Multiply-adds between two looks at the clock: about 20 microseconds of work. */
 #define WORK_PER_LOOK 2e6
+/* Multiply-adds in a second, roughly: the first guess of how long a step takes. */
+#define WORK_PER_SECOND 40e9
+
+/* How far a run has come; every thread keeps its own. */
+typedef struct {
+    fnn_optimizer optimizer;
+    double loss_sum, weight_sum;
+    ptrdiff_t steps;
+    int status;
+    int over;
+} progress;
 
 typedef struct {
     const fnn_training *training;
@@ -35,8 +47,13 @@ typedef struct {
     int penalized;   /* some segment has a penalty */
     atomic_int stop; /* poll() asked to; set in the first phase by thread 0, read by all after its barrier */
     atomic_int bad;  /* a parameter became not finite; set in the second phase */
+    /* Of the period under way, written by thread 0 before a barrier: */
+    ptrdiff_t until;  /* which step */
+    int alone;        /* thread 0 makes the steps, */
+    progress reached; /* and leaves here how far it came */
     /* Of thread 0 alone: */
     double next_poll, work_since_look;
+    double since; /* when the period under way began; the first one begins before the threads have woken */
     fnn_training_result *result;
 } train_call;
 
@@ -266,51 +283,88 @@ static void report_sums(const train_call *call) {
             t->segment_sums[3 * i + which] = FNN_TYPED(sum_blocks)(&call->plan, i, which);
 }
 
-static void run_steps(void *context, fnn_team *team, int thread, int threads) {
-    train_call *call = context;
+/* The next steps, up to number `until` of the run, on these threads. */
+static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *team, int thread, int threads) {
     const fnn_training *t = call->training;
     const ptrdiff_t n = t->x.rows;
-    fnn_optimizer optimizer = *t->optimizer; /* every thread keeps count */
-    double loss_sum = 0, weight_sum = 0;
-    ptrdiff_t steps = 0;
-    int status = FNN_FINISHED;
-    FNN_TYPED(pack_share)(&call->plan, thread, threads);
-    fnn_team_barrier(team, thread);
-    while (steps < t->n_steps) {
-        step_state step = {.first = (t->first_step + steps) * t->batch,
-                           .update = {.optimizer = FNN_TYPED(optimizer_after_update)(&optimizer),
+    while (at->steps < until) {
+        step_state step = {.first = (t->first_step + at->steps) * t->batch,
+                           .update = {.optimizer = FNN_TYPED(optimizer_after_update)(&at->optimizer),
                                       .factor = 1,
                                       .bound = t->clip_value}};
+        at->over = 1; /* unless the step ends well */
         step.rows = n - step.first < t->batch ? n - step.first : t->batch;
-        if (step.rows <= 0) break;
-        step.measured = t->segment_sums && (steps + 1 == t->n_steps || n - step.first <= t->batch);
+        if (step.rows <= 0) return;
+        step.measured = t->segment_sums && (at->steps + 1 == t->n_steps || n - step.first <= t->batch);
         step.slots = FNN_TYPED(slots_of)(t->network, step.rows);
-        step.draw = t->draw + (uint64_t)steps;
-        step.update.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? steps : 0];
+        step.draw = t->draw + (uint64_t)at->steps;
+        step.update.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? at->steps : 0];
         const int dropped = call->plan.depth_first ? step_depth_first(call, &step, team, thread, threads)
                                                    : step_by_layers(call, &step, team, thread, threads);
         if (dropped) {
-            status = FNN_STOPPED;
-            break;
+            at->status = FNN_STOPPED;
+            return;
         }
         const double penalty = call->penalized && updates(&step) ? FNN_TYPED(sum_penalties)(&call->plan) : 0;
-        loss_sum += step.loss_sum + step.weight_sum * penalty;
-        weight_sum += step.weight_sum;
+        at->loss_sum += step.loss_sum + step.weight_sum * penalty;
+        at->weight_sum += step.weight_sum;
         if (!is_finite(step.loss_sum)) {
-            status = FNN_DIVERGED;
-            break;
+            at->status = FNN_DIVERGED;
+            return;
         }
-        steps++;
-        if (updates(&step)) optimizer = step.update.optimizer;
+        at->steps++;
+        if (updates(&step)) at->optimizer = step.update.optimizer;
         if (thread == 0 && step.measured && updates(&step)) report_sums(call);
         if (atomic_load_explicit(&call->bad, memory_order_relaxed) || !is_finite(penalty)) {
-            status = FNN_BAD_UPDATE;
-            break;
+            at->status = FNN_BAD_UPDATE;
+            return;
         }
+        at->over = at->steps == t->n_steps;
+    }
+}
+
+/* One period of the run (pace.h): all threads, or thread 0 while the others wait. */
+static void run_period(train_call *call, progress *at, fnn_team *team, int thread, int threads) {
+    fnn_pace *pace = call->training->pace;
+    if (thread == 0) {
+        const double guess = 3 * call->row_work * (double)call->training->batch / WORK_PER_SECOND;
+        const ptrdiff_t steps = fnn_pace_steps(pace, guess), left = call->training->n_steps - at->steps;
+        call->until = at->steps + (steps < left ? steps : left);
+        call->alone = pace->alone || threads == 1;
+    }
+    fnn_team_barrier(team, thread);
+    const int alone = call->alone;
+    const ptrdiff_t before = at->steps;
+    if (!alone) {
+        run_some(call, at, call->until, team, thread, threads);
+    } else if (thread == 0) {
+        run_some(call, at, call->until, fnn_team_alone(), 0, 1);
+        call->reached = *at;
+    }
+    if (thread == 0) {
+        const double now = fnn_seconds();
+        fnn_pace_add(pace, alone, now - call->since, at->steps - before);
+        call->since = now;
+    }
+    fnn_team_barrier(team, thread);
+    if (alone) *at = call->reached;
+}
+
+static void run_steps(void *context, fnn_team *team, int thread, int threads) {
+    train_call *call = context;
+    const fnn_training *t = call->training;
+    progress at = {.optimizer = *t->optimizer, .status = FNN_FINISHED, .over = t->n_steps <= 0};
+    FNN_TYPED(pack_share)(&call->plan, thread, threads);
+    fnn_team_barrier(team, thread);
+    while (!at.over) {
+        if (t->pace)
+            run_period(call, &at, team, thread, threads);
+        else
+            run_some(call, &at, t->n_steps, team, thread, threads);
     }
     if (thread != 0) return;
-    *t->optimizer = optimizer;
-    *call->result = (fnn_training_result){status, threads, steps, loss_sum, weight_sum};
+    *t->optimizer = at.optimizer;
+    *call->result = (fnn_training_result){at.status, threads, at.steps, at.loss_sum, at.weight_sum};
 }
 
 void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result) {
@@ -321,6 +375,7 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
         .n_ops = FNN_TYPED(ops_before_loss)(training->network, &training->objective),
         .row_work = FNN_TYPED(row_work)(training->network),
         .penalized = FNN_TYPED(is_penalized)(training->network),
+        .since = training->pace ? fnn_seconds() : 0,
         .next_poll = fnn_seconds() + training->poll_seconds,
         .result = result,
     };
@@ -332,5 +387,7 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
         training->segment_sums[i] = 0;
     if (training->shuffle)
         fnn_permutation(training->seed, FNN_STREAM_SHUFFLE, training->epoch, n, training->order);
-    fnn_team_run(training->threads, run_steps, &call);
+    /* A call that is over before all threads could be of use does not wake them. */
+    const int alone = training->pace && training->pace->alone && training->n_steps <= fnn_pace_steps(training->pace, 1);
+    fnn_team_run(alone ? 1 : training->threads, run_steps, &call);
 }

@@ -142,6 +142,16 @@ typedef enum {
     FNN_BAD_UPDATE = 3,  /* a parameter became not finite: the update of that batch stands in params */
 } fnn_status;
 
+/* What is known about the speed of steps on one thread and on all (pace.h); zeros at the start. */
+typedef struct {
+    double seconds[2]; /* of a step on all threads, and on one; 0: not known */
+    int32_t alone;     /* the next steps are made on one */
+    int32_t trial;     /* they are made so to find out */
+    double spent;      /* in this period */
+    ptrdiff_t steps;   /* in this period */
+    double since_trial;
+} fnn_pace;
+
 typedef struct {
     const fnn_network *network;
     fnn_objective objective;
@@ -172,6 +182,7 @@ typedef struct {
     double *segment_sums;
 
     int32_t threads;       /* exactly this many take part, if the system has them to give; results never depend on it */
+    fnn_pace *pace;        /* not NULL: steps that are faster on one thread are made on one. Kept from call to call */
     int (*poll)(void *context); /* called by the calling thread at least every poll_seconds; nonzero: stop. May be NULL */
     void *poll_context;
     double poll_seconds;

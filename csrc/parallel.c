@@ -45,8 +45,9 @@ enum { MAX_THREADS = 1024 };
 /* Each further thread lengthens a barrier: two transfers of a cache line under contention, and uneven arrival
  * (0.3-1 us for two threads with 10-100 us of work between barriers). */
 #define SECONDS_PER_THREAD 1e-6
-/* Threads must save this much between two barriers to be worth the disturbance of other programs. */
-#define SECONDS_WORTH 10e-6
+/* Threads must save this much between two barriers to be worth the disturbance of other programs. Training looks
+ * whether they really do (pace.h), so this may be little. */
+#define SECONDS_WORTH 4e-6
 /* Workers sleep between calls, and waking them takes 20-60 us; measured by the model's slow clock, on which work on a
  * fast core looks 2-3 times longer, they must save this much more in a call that does its work once. */
 #define SECONDS_TO_WAKE 140e-6
@@ -83,6 +84,11 @@ int fnn_team_run(int threads, fnn_work work, void *context) {
 void fnn_team_barrier(fnn_team *team, int thread) {
     (void)team;
     (void)thread;
+}
+
+fnn_team *fnn_team_alone(void) {
+    static fnn_team alone = {1};
+    return &alone;
 }
 
 #else
@@ -141,6 +147,12 @@ void fnn_team_barrier(fnn_team *team, int thread) {
     } else {
         gate_wait(&team->barrier, seen, team->spins);
     }
+}
+
+/* Its barrier reads the number of threads and nothing else, so one is enough for everybody. */
+fnn_team *fnn_team_alone(void) {
+    static fnn_team alone = {.threads = 1};
+    return &alone;
 }
 
 /* One thread's part of a call. */

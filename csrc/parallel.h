@@ -24,4 +24,7 @@ int fnn_team_run(int threads, fnn_work work, void *context);
  * to all. Every thread of the team must make the same calls. Does nothing in a team of one. */
 void fnn_team_barrier(fnn_team *team, int thread);
 
+/* A team of the calling thread alone, for work it does while the rest of its team waits. */
+fnn_team *fnn_team_alone(void);
+
 #endif

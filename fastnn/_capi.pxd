@@ -70,6 +70,9 @@ cdef extern from "fastnn.h" nogil:
         int64_t step, averaged
         double product
 
+    ctypedef struct fnn_pace:
+        int32_t alone
+
     ctypedef struct fnn_training:
         const fnn_network *network
         fnn_objective objective
@@ -91,6 +94,7 @@ cdef extern from "fastnn.h" nogil:
         double clip_norm, clip_value
         double *segment_sums
         int32_t threads
+        fnn_pace *pace
         int (*poll)(void *) noexcept
         void *poll_context
         double poll_seconds

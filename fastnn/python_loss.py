@@ -72,6 +72,9 @@ class PythonTraining:
         """As ``_core.Training.set_clipping``."""
         self._clipping = norm, value
 
+    def choose_pace(self) -> None:
+        """As ``_core.Training.choose_pace``; here threads take part as asked."""
+
     def measure(self, segment_sums: NDArray[np.float64] | None) -> None:
         """As ``_core.Training.measure``: sums of squares of the last step."""
         self._sums = segment_sums

@@ -54,6 +54,8 @@ class StepPlan:
         work = parameters.training_work(rows)
         self.native = make_training(self.objective, parameters, self.state, rows, choose_threads(threads, work))
         self.native.set_clipping(*bounds)
+        if threads is None:
+            self.native.choose_pace()
         targets = self.objective.targets
         # A Python function takes its time, and may run anything: readers get a snapshot meanwhile.
         self.heavy = work > HEAVY or not isinstance(self.native, _core.Training)

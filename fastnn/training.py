@@ -121,6 +121,8 @@ class Fit:
         threads = choose_threads(asked.threads, work, once=self.callbacks.every_batch)
         self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
         self.native.set_clipping(clip_norm, clip_value)
+        if asked.threads is None:
+            self.native.choose_pace()
         self.checkup = Checkup(net, self.parameters, self.x, self.rows)
         self.remarks = self._remarks()
         shuffle_in_c = self.shuffle and self.subset is None

@@ -26,12 +26,18 @@ static void add(ptrdiff_t n, real *a, const real *b) {
     }
 }
 
+/* Rows asked for before they are written: other threads have read what lies there. */
+enum { PACK_AHEAD = 24 };
+
 static void pack(ptrdiff_t first, ptrdiff_t rows, ptrdiff_t n, const real *w, ptrdiff_t panel_stride, real *panels) {
     for (ptrdiff_t j = 0; j < n; j += PANEL) {
         const vm low = vm_first(n - j), high = vm_first(n - j - VF_LANES);
         const real *from = w + first * n + j;
         real *to = panels + j / PANEL * panel_stride + first * PANEL;
         for (ptrdiff_t i = 0; i < rows; i++, from += n, to += PANEL) {
+            const real *ahead = to + PACK_AHEAD * PANEL + (i + PACK_AHEAD < rows ? 0 : panel_stride - rows * PANEL);
+            fnn_prefetch_to_write(ahead);
+            fnn_prefetch_to_write(ahead + VF_LANES);
             vf_store(to, vf_load_first(from, low));
             vf_store(to + VF_LANES, vf_load_first(from + VF_LANES, high));
         }

@@ -28,14 +28,46 @@ typedef struct {
     ptrdiff_t ldc;
     ptrdiff_t columns; /* of the last vector: its other lanes are masked */
     int accumulate;    /* the chains start at c */
+    const char *ahead; /* asked for early, an address for each step over k, ahead_step bytes apart; NULL: nothing */
+    ptrdiff_t ahead_step;
 } tile_arguments;
+
+/* Chains shorter than this are over before anything asked for could arrive. */
+#define SHORTEST_AHEAD 65
+
+/* The steps over k, whose accumulators stay in registers. */
+FNN_INLINE void tile_steps(const int height, const int vectors, const int masked, const int by_columns,
+                           const int asks_ahead, const tile_arguments *t, vm mask, vf (*sum)[2]) {
+    const ptrdiff_t lda = t->lda, ldb = t->ldb, ahead_step = t->ahead_step;
+    const real *a = t->a, *b = t->b;
+    const char *ahead = t->ahead;
+    for (ptrdiff_t l = t->k; l > 0; l--) {
+        vf row[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) {
+            const real *from = b + v * VF_LANES;
+            row[v] = masked && v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < height; i++) {
+            const vf x = vf_set1(by_columns ? a[i] : a[i * lda]);
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++) sum[i][v] = vf_fma(x, row[v], sum[i][v]);
+        }
+        if (asks_ahead) {
+            fnn_prefetch(ahead);
+            ahead += ahead_step;
+        }
+        a += by_columns ? lda : 1;
+        b += ldb;
+    }
+}
 
 /* c (height, columns) = start + a.b; a is read by rows (a[i.lda + l]) or by columns (a[l.lda + i]). masked: the last
  * vector is partial. */
 FNN_INLINE void tile(const int height, const int vectors, const int masked, const int by_columns,
                      const tile_arguments *t) {
-    const ptrdiff_t lda = t->lda, ldb = t->ldb, ldc = t->ldc;
-    const real *a = t->a, *b = t->b;
+    const ptrdiff_t ldc = t->ldc;
     real *c = t->c;
     const vm mask = vm_first(t->columns);
     vf sum[TILE_ROWS][2];
@@ -64,22 +96,10 @@ FNN_INLINE void tile(const int height, const int vectors, const int masked, cons
             for (int v = 0; v < vectors; v++) sum[i][v] = first[v];
         }
     }
-    for (ptrdiff_t l = t->k; l > 0; l--) {
-        vf row[2];
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) {
-            const real *from = b + v * VF_LANES;
-            row[v] = masked && v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < height; i++) {
-            const vf x = vf_set1(by_columns ? a[i] : a[i * lda]);
-#pragma GCC unroll 2
-            for (int v = 0; v < vectors; v++) sum[i][v] = vf_fma(x, row[v], sum[i][v]);
-        }
-        a += by_columns ? lda : 1;
-        b += ldb;
-    }
+    if (t->ahead)
+        tile_steps(height, vectors, masked, by_columns, 1, t, mask, sum);
+    else
+        tile_steps(height, vectors, masked, by_columns, 0, t, mask, sum);
 #pragma GCC unroll 16
     for (int i = 0; i < height; i++) {
 #pragma GCC unroll 2
@@ -124,6 +144,30 @@ static const tile_function tiles[2][3][TILE_ROWS] = {
     {{HEIGHTS(ENTRY_COLUMNS_2)}, {HEIGHTS(ENTRY_COLUMNS_2M)}, {HEIGHTS(ENTRY_COLUMNS_1M)}},
 };
 
+/* What tile number nth of a panel asks for ahead: other threads, perhaps on another part of the chip, have written much
+ * of what a product reads, and a processor does not see far enough by itself. By rows, every tile asks for its share of
+ * the next panel of b. By columns, tiles of the first panel ask for the next tile's columns of a, and the last two of
+ * each panel for the next panel of b. What the tile will write is asked for as well. */
+FNN_INLINE void ask_ahead(const int by_columns, tile_arguments *t, ptrdiff_t nth, ptrdiff_t n_tiles, ptrdiff_t height,
+                          int is_first_panel, const real *next_panel) {
+    for (ptrdiff_t i = 0; i < height; i++) {
+        fnn_prefetch_to_write(t->c + i * t->ldc);
+        fnn_prefetch_to_write(t->c + i * t->ldc + VF_LANES);
+    }
+    t->ahead = (const char *)t->b;
+    t->ahead_step = 0;
+    if (by_columns && is_first_panel && nth + 2 < n_tiles) {
+        t->ahead = (const char *)(t->a + height);
+        t->ahead_step = t->lda * (ptrdiff_t)sizeof(real);
+    } else if (by_columns && next_panel && nth + 2 >= n_tiles) {
+        t->ahead = (const char *)(next_panel + (nth + 1 < n_tiles ? 0 : VF_LANES));
+        t->ahead_step = t->ldb * (ptrdiff_t)sizeof(real);
+    } else if (!by_columns && next_panel) {
+        t->ahead_step = (PANEL * (ptrdiff_t)sizeof(real) + n_tiles - 1) / n_tiles;
+        t->ahead = (const char *)next_panel + nth * t->k * t->ahead_step;
+    }
+}
+
 /* All tiles of one product: panels outside, so that a panel of b stays near while the rows of a pass by. */
 FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda,
                         const real *b, ptrdiff_t ldb, ptrdiff_t panel_stride, const real *start, int accumulate,
@@ -142,6 +186,8 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
             const ptrdiff_t height = low + (nth < n_high);
             t.a = by_columns ? a + i : a + i * lda;
             t.c = c + i * ldc + j;
+            if (k >= SHORTEST_AHEAD)
+                ask_ahead(by_columns, &t, nth, n_tiles, height, j == 0, left > PANEL ? t.b + panel_stride : NULL);
             tiles[by_columns][form][height - 1](&t);
             if (epilogue && epilogue->f) {
                 const FNN_TYPED(fnn_epilogue) *e = epilogue;

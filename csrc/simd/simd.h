@@ -45,6 +45,20 @@
 #define FNN_INLINE static inline __attribute__((always_inline))
 #endif
 
+/* Asks for the cache line at an address, which need not be valid: to read it, or to write it, for which no other
+ * processor may keep a copy. */
+#if defined(__GNUC__)
+#define fnn_prefetch(address) __builtin_prefetch(address, 0, 3)
+#define fnn_prefetch_to_write(address) __builtin_prefetch(address, 1, 3)
+#elif defined(_MSC_VER) && defined(_M_X64)
+#include <intrin.h>
+#define fnn_prefetch(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
+#define fnn_prefetch_to_write(address) _m_prefetchw(address)
+#else
+#define fnn_prefetch(address) ((void)(address))
+#define fnn_prefetch_to_write(address) ((void)(address))
+#endif
+
 #include "real.h"
 
 #if FNN_REAL == 32

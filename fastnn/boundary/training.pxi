@@ -26,6 +26,7 @@ cdef int poll_signals(void *context) noexcept with gil:
 cdef class Training(Interruptible):
     """Everything fnn_train needs; bound to data by bind(), run by run(), or both for one batch by step()."""
     cdef fnn_training c
+    cdef fnn_pace pace
     cdef Network network
     cdef OptimizerState optimizer
     cdef Objective objective
@@ -61,6 +62,10 @@ cdef class Training(Interruptible):
     def set_clipping(self, double norm, double value):
         """The longest mean gradient, and the largest element of it; 0: any."""
         self.c.clip_norm, self.c.clip_value = norm, value
+
+    def choose_pace(self):
+        """From now on steps that are faster on one thread are made on one; else exactly `threads` take part."""
+        self.c.pace = &self.pace
 
     def measure(self, segment_sums):
         """Where the last step of each call leaves sums of squares, (segments, 3) float64: of the mean gradient, of the
