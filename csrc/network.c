@@ -57,9 +57,10 @@ void FNN_TYPED(forward_rows)(const plan_type *plan, const walk_type *walk) {
     if (walk->rows <= 0) return;
     for (int32_t i = walk->first; i < walk->last; i++) {
         const fnn_op *op = &network->ops[i];
-        const real *x = FNN_TYPED(value)(plan, walk, op->input);
+        const int from_caller = i == 0 && walk->x;
+        const real *x = from_caller ? walk->x : FNN_TYPED(value)(plan, walk, op->input);
         real *y = FNN_TYPED(value)(plan, walk, op->output);
-        const ptrdiff_t ldx = plan->stride[op->input], ldy = plan->stride[op->output];
+        const ptrdiff_t ldx = from_caller ? walk->x_stride : plan->stride[op->input], ldy = plan->stride[op->output];
         if (op->kind == FNN_DENSE) {
             epilogue_type epilogue = {0};
             if (i + 1 < walk->last && network->ops[i + 1].input == op->output && is_fusible(network, i + 1))

@@ -12,6 +12,8 @@
 typedef struct {
     int32_t first, last; /* operations first .. last - 1 */
     real *set;
+    const real *x; /* rows of the input where the caller has them, x_stride apart, for the first operation; NULL: in set */
+    ptrdiff_t x_stride;
     ptrdiff_t row, rows;
     ptrdiff_t position, batch;
     uint64_t draw; /* number of the batch: which random masks it gets */

@@ -28,9 +28,10 @@ ptrdiff_t fnn_pace_steps(const fnn_pace *pace, double guess) {
 
 void fnn_pace_add(fnn_pace *pace, int alone, double seconds, ptrdiff_t steps) {
     if (alone != pace->alone) return; /* the system gave no threads */
+    if (steps <= 0) return;
     pace->spent += seconds;
     pace->steps += steps;
-    if (pace->steps == 0 || pace->spent < (!pace->trial ? PERIOD : alone ? TRIAL_ALONE : TRIAL_ALL)) return;
+    if (pace->spent < (!pace->trial ? PERIOD : alone ? TRIAL_ALONE : TRIAL_ALL)) return;
     const double mean = pace->spent / (double)pace->steps;
     double *known = &pace->seconds[alone];
     *known = pace->trial || *known <= 0 ? mean : (*known + mean) / 2;

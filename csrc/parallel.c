@@ -6,7 +6,8 @@
  *
  * POSIX threads are the default because libgomp ends the process when it cannot make a thread, hangs after a fork and
  * keeps its threads spinning after a call (12.6 ms of processor time after each parallel region, measured with gcc 12
- * on two cores). The rules here: no thread of ours runs between calls, a thread that cannot be had costs speed and
+ * on two cores). The rules here: no thread of ours runs between calls (but for some tens of microseconds in a loop of
+ * them), a thread that cannot be had costs speed and
  * never correctness, and no call waits for another. To add a backend: define fnn_team_run() and cpus_available().
  *
  * SPDX-License-Identifier: BSD-3-Clause
@@ -21,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clock.h"
 #include "fastnn.h"
 #include "float_state.h"
 
@@ -120,6 +122,7 @@ struct fnn_team {
     /* Written by the caller before the team starts. */
     int threads;
     int spins;
+    int linger; /* looks for the next call before workers sleep */
     fnn_work work; /* NULL: workers end */
     void *context;
 
@@ -132,6 +135,7 @@ struct fnn_team {
     worker **workers;
     int n_workers;
     unsigned process; /* the process the workers live in */
+    double ended;     /* when its last call did */
     fnn_team *next;   /* in the list of idle teams */
 #endif
 };
@@ -185,6 +189,10 @@ struct worker {
 /* Kernels keep a few kilobytes on the stack; 8 MB for each worker would count against limits of address space. */
 enum { STACK_BYTES = 512 * 1024 };
 
+/* Calls that follow each other as closely as this are taken for a loop, in which workers wait for the next one as they
+ * wait at a barrier: some tens of microseconds, once, after the last. */
+#define SECONDS_BETWEEN_CALLS 100e-6
+
 /* What is kept idle besides the team used last: teams, and workers in all of them (a sleeping worker holds about
  * 16 KB). Enough for a pool of 8 Python threads that all use 32. */
 enum { IDLE_TEAMS = 8, IDLE_WORKERS = 256 };
@@ -210,9 +218,10 @@ static int cpus_available(void) {
 static void *worker_main(void *argument) {
     worker *self = argument;
     fnn_team *team = self->team;
-    for (uint32_t calls = 0;; calls++) {
-        gate_wait(&self->start, calls, 0);
+    for (uint32_t calls = 0, linger = 0;; calls++) {
+        gate_wait(&self->start, calls, (int)linger);
         if (team->work == NULL) return NULL;
+        linger = (uint32_t)team->linger; /* once all have returned, the team may be another call's */
         team_share(team, self->thread);
         if (atomic_fetch_sub_explicit(&team->working, 1, memory_order_acq_rel) == 1) gate_open(&team->finished);
     }
@@ -354,6 +363,7 @@ int fnn_team_run(int threads, fnn_work work, void *context) {
 
     team->threads = threads;
     team->spins = threads <= cpus_available() ? SPINS : 0;
+    team->linger = fnn_seconds() - team->ended < SECONDS_BETWEEN_CALLS ? team->spins : 0;
     team->work = work;
     team->context = context;
     atomic_store_explicit(&team->working, threads - 1, memory_order_relaxed);
@@ -362,6 +372,7 @@ int fnn_team_run(int threads, fnn_work work, void *context) {
 
     team_share(team, 0);
     if (threads > 1) gate_wait(&team->finished, seen, team->spins);
+    team->ended = fnn_seconds();
     team_put_back(team);
     return threads;
 }

@@ -22,7 +22,21 @@ typedef struct {
     atomic_int stop;
     double next_poll; /* of thread 0 */
     int threads;
+    int in_place; /* rows are read where the caller has them */
 } predict_call;
+
+/* Whether the first operation can read X itself: it is dense and the only reader, and rows are of this type, neither
+ * backwards, nor a multiple of 1 KB apart: such rows would share a few sets of the first cache. */
+static int is_readable_in_place(const fnn_prediction *p) {
+    const fnn_network *network = p->network;
+    const ptrdiff_t item = (ptrdiff_t)sizeof(real), stride = p->x.row_stride_bytes;
+    if (network->n_ops == 0 || network->ops[0].kind != FNN_DENSE || network->ops[0].input != 0) return 0;
+    for (int32_t i = 1; i < network->n_ops; i++)
+        if (network->ops[i].input == 0 || (network->ops[i].kind == FNN_ADD && network->ops[i].other == 0)) return 0;
+    return p->x.type == (FNN_REAL == 32 ? FNN_DATA_FLOAT32 : FNN_DATA_FLOAT64) && (uintptr_t)p->x.data % sizeof(real) == 0 &&
+           stride > 0 && stride % item == 0 && (p->x.rows == 1 || stride % 1024 != 0) &&
+           (p->x.column_stride_bytes == item || p->x.columns == 1);
+}
 
 static void predict_block(const predict_call *call, ptrdiff_t block, int thread) {
     const fnn_prediction *p = call->prediction;
@@ -33,7 +47,12 @@ static void predict_block(const predict_call *call, ptrdiff_t block, int thread)
     const ptrdiff_t rows = left < plan->chunk_rows ? left : plan->chunk_rows;
     real *set = plan->sets + thread * plan->set_size;
     FNN_TYPED(walk) walk = {.last = call->n_ops, .set = set, .rows = rows, .position = first, .batch = p->x.rows};
-    FNN_TYPED(gather)(plan, set, 0, rows, &p->x, NULL, first);
+    if (call->in_place) {
+        walk.x_stride = p->x.row_stride_bytes / (ptrdiff_t)sizeof(real);
+        walk.x = (const real *)p->x.data + first * walk.x_stride;
+    } else {
+        FNN_TYPED(gather)(plan, set, 0, rows, &p->x, NULL, first);
+    }
     FNN_TYPED(forward_rows)(plan, &walk);
     if (p->objective) {
         double loss = 0, weight = 0;
@@ -82,6 +101,7 @@ void FNN_TYPED(predict)(const fnn_prediction *prediction, fnn_prediction_result 
     FNN_TYPED(plan_lay_out)(&call.plan, network, FNN_USE_PREDICT, prediction->x.rows, prediction->threads,
                             prediction->workspace);
     FNN_TYPED(bind)(&call.plan, prediction->params, 0);
+    call.in_place = is_readable_in_place(prediction);
     fnn_team_run(prediction->threads, predict_share, &call);
     result->threads = call.threads;
     if (atomic_load_explicit(&call.stop, memory_order_relaxed)) {

@@ -24,7 +24,9 @@ GATHERED_ROWS = 1024  # of chosen rows, copied at a time: a few hundred KB, what
 def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threads: int | None) -> NDArray[Any]:
     """The outputs (rows, outputs) of all rows."""
     rows = x.shape[0]
-    outputs = allocate((rows, parameters.outputs), parameters.dtype)
+    # What is small is made the quick way: nobody notices where it lies, nor runs out of memory for it.
+    make = np.empty if rows <= FEW_ROWS else allocate
+    outputs: NDArray[Any] = make((rows, parameters.outputs), parameters.dtype)
     if rows:
         team = choose_threads(threads, parameters.prediction_work(rows))
         keep = rows <= FEW_ROWS and team == 1

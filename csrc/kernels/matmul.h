@@ -162,6 +162,9 @@ FNN_INLINE void ask_ahead(const int by_columns, tile_arguments *t, ptrdiff_t nth
     } else if (by_columns && next_panel && nth + 2 >= n_tiles) {
         t->ahead = (const char *)(next_panel + (nth + 1 < n_tiles ? 0 : VF_LANES));
         t->ahead_step = t->ldb * (ptrdiff_t)sizeof(real);
+    } else if (!by_columns && next_panel && t->ldb != PANEL) { /* rows of b where the caller has them */
+        t->ahead = (const char *)(next_panel + (nth % 2 ? VF_LANES : 0));
+        t->ahead_step = t->ldb * (ptrdiff_t)sizeof(real);
     } else if (!by_columns && next_panel) {
         t->ahead_step = (PANEL * (ptrdiff_t)sizeof(real) + n_tiles - 1) / n_tiles;
         t->ahead = (const char *)next_panel + nth * t->k * t->ahead_step;

@@ -19,6 +19,7 @@ void test_layers_f64(void);
 void test_matmul_f32(void);
 void test_matmul_f64(void);
 void test_network(void);
+void test_pace(void);
 void test_parallel(void);
 void test_predictor(void);
 void test_random(void);
@@ -30,6 +31,7 @@ static const struct {
     {"data", test_data},
     {"random", test_random},
     {"parallel", test_parallel},
+    {"pace", test_pace},
     {"dispatch", test_dispatch},
     {"matmul", test_matmul_f32},
     {"matmul_f64", test_matmul_f64},
