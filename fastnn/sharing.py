@@ -25,7 +25,7 @@ class SharedWeights:
     def __init__(self, params: NDArray[Any]) -> None:
         self._params = params
         self._lock = RLock()  # a signal handler may read while its own thread writes
-        self._spare: NDArray[Any] | None = None
+        self._snapshot: NDArray[Any] | None = None
         self.token: tuple[NDArray[Any]] | None = (params,)  # what readers may read now; None: wait for the lock
         self.owner: int | None = None  # the thread that trains, while its callbacks run and nothing is in flux
 
@@ -62,23 +62,23 @@ class SharedWeights:
             finally:
                 self.token = (self._params,)
 
-    def begin(self, snapshot: NDArray[Any], spare: NDArray[Any]) -> None:
-        """Before many steps: readers get a snapshot, made anew at each refresh, in one array or the other.
+    def begin(self, snapshot: NDArray[Any]) -> None:
+        """Before many steps: readers get a snapshot, made anew at each refresh.
 
         The end is ``shared.token = (params,)``, an assignment and no call, in a ``finally``: so no signal can come
         before it.
         """
-        self._spare = spare
-        self._swap(snapshot)
+        self._snapshot = snapshot
+        self.refresh()
 
     def refresh(self) -> NDArray[Any]:
-        """Let readers see the parameters as they are now, after begin; the snapshot."""
-        assert self._spare is not None and self.token is not None
-        new, self._spare = self._spare, self.token[0]
-        self._swap(new)
-        return new
+        """Let readers see the parameters as they are now, after begin; the snapshot.
 
-    def _swap(self, to: NDArray[Any]) -> None:
+        It is overwritten where it lies: whoever was reading it finds another token, and reads again.
+        """
+        assert self._snapshot is not None
         with self._lock:
-            to[...] = self._params
-            self.token = (to,)
+            self.token = None
+            self._snapshot[...] = self._params
+            self.token = (self._snapshot,)
+        return self._snapshot

@@ -136,14 +136,14 @@ def _long_way(net: Sequential, X: Any, y: Any, sample_weight: Any, words: tuple[
     inputs.check_finite(x, net.dtype, "X")
     shared = plan.parameters.shared
     native, rate = plan.native, plan.optimizer.learning_rate
-    snapshots = [allocate(plan.parameters.numbers.size, net.dtype) for _ in range(2)] if plan.heavy else ()
+    snapshot = allocate(plan.parameters.numbers.size, net.dtype) if plan.heavy else None
     native.bind(x, targets.labels, targets.values, weights, None, None, False, net.seed)
     net._adopt(plan.parameters, plan.state, plan.optimizer, plan.objective.loss)
     net._step_plan = plan
     plan.set_hyper()
     try:
-        if plan.heavy:
-            shared.begin(*snapshots)
+        if snapshot is not None:
+            shared.begin(snapshot)
             result = native.run(0, 0, 1, rate)
         else:
             result = shared.write(native.run, 0, 0, 1, rate, False)

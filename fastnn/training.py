@@ -114,7 +114,6 @@ class Fit:
         self.order = self._order()
         self.outputs = allocate((rows, graph.width), net.dtype) if self.metrics else None
         self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
-        self.spare = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
         self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
         work = self.parameters.training_work(self.batch)
@@ -218,7 +217,7 @@ class Fit:
         shared = self.parameters.shared
         shared.write(self.learned.apply)
         try:
-            shared.begin(self.snapshot, self.spare)
+            shared.begin(self.snapshot)
             self.progress.begin()
             self._call_back("on_fit_begin", net)
             for epoch in range(self.epochs):
