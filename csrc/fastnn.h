@@ -149,7 +149,7 @@ typedef struct {
     int32_t trial;     /* they are made so to find out */
     double spent;      /* in this period */
     ptrdiff_t steps;   /* in this period */
-    double since_trial;
+    double since_trial, next_trial; /* seconds since the last one, and how long after it the next is due */
 } fnn_pace;
 
 typedef struct {
