@@ -299,6 +299,7 @@ static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *
         step.slots = FNN_TYPED(slots_of)(t->network, step.rows);
         step.draw = t->draw + (uint64_t)at->steps;
         step.update.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? at->steps : 0];
+        FNN_TYPED(prepare_update)(&step.update);
         const int dropped = call->plan.depth_first ? step_depth_first(call, &step, team, thread, threads)
                                                    : step_by_layers(call, &step, team, thread, threads);
         if (dropped) {

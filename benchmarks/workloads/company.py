@@ -4,7 +4,7 @@
 - Rest: processor time used in the half second after `fit` has returned. It should be none.
 - A neighbour: the same fit beside a process that computes all the time. A fair share of P processors is P - 1 of them,
   so the fit may take P / (P - 1) times as long as on all of them.
-- Two at once: two processes fit the same network at the same time, as workers of joblib do. Each may take twice as long.
+- Two at once: two processes fit the same network at the same time, as workers of joblib do: twice as long is fair.
 """
 
 from __future__ import annotations
@@ -42,7 +42,15 @@ def run(settings: Settings, name: str) -> Table:
     table = Table(
         name,
         "In company: a fit with default threads, on all processors",
-        ["network", "us a step", "beside a busy process", "times as long", "two fits at once", "times as long", "rest ms"],
+        [
+            "network",
+            "us a step",
+            "beside a busy process",
+            "times as long",
+            "two fits at once",
+            "times as long",
+            "rest ms",
+        ],
     )
     processors = max(settings.threads)
     fair = processors / (processors - 1) if processors > 1 else 2.0
