@@ -110,8 +110,9 @@ def _narwhals(x: object, argument: str) -> Any:
 
 
 def _open(x: Any, argument: str) -> Any:
+    nw = _narwhals(x, argument)
     try:
-        return _narwhals(x, argument).from_native(x, eager_only=True)
+        return nw.from_native(x, eager_only=True)
     except TypeError as error:
         hint = "call .collect() first" if hasattr(x, "collect") else "hand over an array"
         raise TypeError(f"{argument} is a {type(x).__name__}, which cannot be read as a table: {hint}") from error
@@ -128,8 +129,8 @@ def _names(frame: Any) -> Names | None:
 def _array(frame: Any, table: Table | None, argument: str, learns: bool) -> NDArray[Any]:
     """All columns side by side, in the smallest type that holds them all."""
     columns = []
-    for place, name in enumerate(frame.columns):
-        column, shown = frame[name], f"{argument}: column {name!r}"
+    for place, column in enumerate(frame.iter_columns()):
+        shown = f"{argument}: column {column.name!r}"
         if table is not None and place in table.code_columns:
             columns.append(_codes(column, place, table, shown, learns))
         elif table is not None and place not in table.numeric:

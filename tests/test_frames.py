@@ -98,7 +98,7 @@ def test_targets_in_a_table_or_a_column(make):
         regressor().fit(ARRAY, make({"y": [None, 2] * (ROWS // 2)})["y"], verbose=0)
 
 
-@every
+@pytest.mark.parametrize("make", [pandas, polars, arrow])  # the nullable ones of pandas are chosen by pandas
 def test_types_stay_small(make):
     from fastnn.frames import read_features
 
