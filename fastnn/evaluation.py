@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from .metrics import Metric
 from .parameters import FEW_ROWS, Parameters
 from .python_loss import loss_sums
 from .runtime import choose_threads
+from .sparse import is_sparse
 
 SECONDS_BETWEEN_CALLS = 100e-6  # as csrc/parallel.c has it
 SHARED_WORK = 4e6  # multiply-adds, some 40 us: less is better done alone even in a loop of calls
@@ -73,7 +74,8 @@ class Evaluation:
         self._x, self._y, self._weights, self._rows = x, y, weights, rows
         self._n = x.shape[0] if rows is None else len(rows)
         self._piece = self._n if rows is None else min(self._n, GATHERED_ROWS)
-        self._gathered = None if rows is None else allocate((self._piece, x.shape[1]), x.dtype)
+        gathers = rows is not None and not is_sparse(x)  # which gives some of its rows as they are
+        self._gathered = allocate((self._piece, x.shape[1]), x.dtype) if gathers else None
         self._python = objective.loss if isinstance(objective.loss, PythonLoss) else None
         keeps = bool(metrics) or self._python is not None
         self._outputs = allocate((self._n, parameters.outputs), parameters.dtype) if keeps else None
@@ -118,7 +120,10 @@ class Evaluation:
         return self._objective.core, *found
 
     def _rows_of_x(self, piece: slice) -> NDArray[Any]:
-        if self._rows is None or self._gathered is None:
+        if self._rows is None:
             return self._x
         rows = self._rows[piece]
+        if self._gathered is None:
+            assert is_sparse(self._x)
+            return cast("NDArray[Any]", self._x.take(rows))
         return np.take(self._x, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")

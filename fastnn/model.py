@@ -24,6 +24,7 @@ from .arguments import number, true_or_false, whole_number
 from .clipping import clip_gradients
 from .composition import checked_layers
 from .errors import DivergenceError
+from .frames import read_features, read_targets
 from .graph import Graph, build
 from .health import ROWS as HEALTH_ROWS
 from .health import Health, examine
@@ -35,6 +36,7 @@ from .metrics import resolve_metrics
 from .optimizers import Optimizer
 from .parameters import Parameters
 from .snapshots import Snapshot
+from .streams import StreamFit, is_stream
 from .summary import summary
 from .training import Fit, FitArguments
 
@@ -90,6 +92,8 @@ class Sequential:
     Attributes
     ----------
     layers : tuple of Layer
+    feature_names : tuple of str or None
+        Of the table the network was fitted to. They are saved; another table must have the same, in the same order.
     params, grads : ndarray (n_params,), the network's dtype
         Every parameter, and its gradient after ``backward``, as one flat view: writing changes the network.
     averaged_params : ndarray (n_params,), the network's dtype
@@ -136,6 +140,7 @@ class Sequential:
         self._optimizer: Optimizer | None = None
         self._state: _core.OptimizerState | None = None
         self._loss: LossFunction | None = None
+        self._feature_names: tuple[str, ...] | None = None
         self._targets_learned = False
         self._epochs_done = 0  # over the network's life: the number of the next permutation
         self._parameters: Parameters | None = None
@@ -156,7 +161,7 @@ class Sequential:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: Any = None,
         optimizer: Any = "adam",
@@ -175,6 +180,7 @@ class Sequential:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train on rows of X with targets y.
 
@@ -183,8 +189,11 @@ class Sequential:
 
         Parameters
         ----------
-        X : array-like (rows, inputs)
-            Of any real dtype and layout; read where it lies, never copied as a whole.
+        X : array-like (rows, inputs), SciPy sparse matrix, table, or iterable of batches
+            An array of any real dtype and layout, also ``np.memmap``, is read where it lies, never copied as a whole.
+            Of a sparse matrix only the rows of a batch are made dense. A table of pandas, polars or pyarrow becomes an
+            array, and its names are kept (:attr:`feature_names`). A stream of batches, (X, y) or (X, y,
+            sample_weight), comes without `y`, `batch_size` and `shuffle`: batches are as they come; see docs/data.md.
         y : array-like
             (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
             probabilities; for several quantiles (rows,), for "gaussian_nll" (rows, outputs / 2).
@@ -232,6 +241,9 @@ class Sequential:
             Batches whose gradients are summed before an update. As all of a batch is never in memory at once, this is
             the same, bit for bit, as a `batch_size` so many times larger; in loops of your own,
             ``backward(accumulate=True)`` sums.
+        steps_per_epoch : int, optional
+            Batches of a stream in an epoch. Default: until it ends. What can be iterated anew begins anew when it has
+            ended; an iterator must bring epochs . steps_per_epoch batches, or be one epoch.
 
         Returns
         -------
@@ -240,7 +252,8 @@ class Sequential:
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit; the network is as before.
+            If an argument does not fit; the network is as before. If a later batch of a stream does not: the network is
+            as the batches before it made it.
         DivergenceError
             If the loss or a weight is no longer finite; the network has the weights of the last completed epoch.
         RuntimeError
@@ -254,13 +267,26 @@ class Sequential:
         >>> history = net.fit(X, y, epochs=3, validation_data=(X, y), metrics=["accuracy"], verbose=0)
         >>> sorted(history.history)
         ['accuracy', 'learning_rate', 'loss', 'seconds', 'val_accuracy', 'val_loss']
+
+        A stream, with the same steps as above but for the order of the rows:
+
+        >>> batches = [(X[:2], y[:2]), (X[2:], y[2:])]
+        >>> net.fit(batches, epochs=2, verbose=0).epochs
+        2
+        >>> def endless():
+        ...     while True:
+        ...         yield from batches
+        >>> net.fit(endless(), epochs=2, steps_per_epoch=5, verbose=0).epochs
+        2
         """
         asked = FitArguments(
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
             callbacks, sample_weight, class_weight, threads, verbose, schedule, clip_norm, clip_value, accumulate,
+            steps_per_epoch,
         )  # fmt: skip
+        kind = StreamFit if is_stream(X, y, steps_per_epoch) else Fit
         try:
-            fit = Fit(self, asked)
+            fit = kind(self, asked)
         except BaseException:
             forget_categories(self)
             raise
@@ -459,7 +485,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array-like (rows, inputs), or (inputs,) for one row
+        X : array-like (rows, inputs), sparse matrix or table, or (inputs,) for one row
         threads : int, optional
 
         Returns
@@ -473,7 +499,7 @@ class Sequential:
         (2, 3)
         """
         parameters = self._built()
-        x = inputs.features(X, parameters.inputs, "X", one_row=True)
+        x = inputs.features(read_features(self, X)[0], parameters.inputs, "X", one_row=True)
         inputs.check_finite(x, self.dtype, "X")
         return parameters.shared.read(lambda params: evaluation.predict(parameters, params, x, threads))
 
@@ -512,8 +538,8 @@ class Sequential:
         graph = parameters.graph
         chosen_loss = self._loss if loss is None else loss
         objective = resolve_loss(chosen_loss, graph.last_activation, graph.width, graph.rescale >= 0)
-        x = inputs.training_features(X, parameters.inputs)
-        targets = inputs.targets(y, x.shape[0], objective, graph.width, self.dtype)
+        x = inputs.training_features(read_features(self, X)[0], parameters.inputs)
+        targets = inputs.targets(read_targets(y), x.shape[0], objective, graph.width, self.dtype)
         weights = inputs.sample_weights(sample_weight, x.shape[0])
         inputs.check_finite(x, self.dtype, "X")
         chosen = resolve_metrics(metrics)
@@ -541,7 +567,7 @@ class Sequential:
         1.0
         """
         parameters = self._built()
-        x = inputs.training_features(X, parameters.inputs)
+        x = inputs.training_features(read_features(self, X)[0], parameters.inputs)
         x = np.ascontiguousarray(x[:: -(-x.shape[0] // HEALTH_ROWS)])
         inputs.check_finite(x, self.dtype, "X")
         return parameters.shared.read(lambda numbers: examine(parameters, numbers, self.layers, x))
@@ -596,6 +622,11 @@ class Sequential:
     def inputs(self) -> int | None:
         """Columns of X; None before they are known."""
         return None if self._parameters is None else self._parameters.inputs
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The columns of the table the network was fitted to; None if it was an array, whose columns have no names."""
+        return self._feature_names
 
     @property
     def outputs(self) -> int:

@@ -23,7 +23,7 @@ REGISTRIES = ["activations", "losses", "optimizers", "initializers", "metrics"]
 SIGNATURES = {
     "Sequential": "layers, inputs=None, seed=None, dtype='float32'",
     "Sequential.fit": (
-        "X, y, loss=None, optimizer='adam', epochs=10, batch_size=32, shuffle=True, validation_data=None, "
+        "X, y=None, loss=None, optimizer='adam', epochs=10, batch_size=32, shuffle=True, validation_data=None, "
         "validation_fraction=None, metrics=(), callbacks=(), sample_weight=None, class_weight=None, threads=None, "
         "verbose=1"
     ),
