@@ -133,7 +133,7 @@ static void update_all(void *context, fnn_team *team, int thread, int threads) {
     const FNN_TYPED(fnn_kernels) *kernels = FNN_TYPED(fnn_kernels_in_use)();
     (void)team, (void)thread, (void)threads;
     if (call->clip_norm > 0)
-        call->step.factor = FNN_TYPED(clipping_factor_of)(call->network, kernels, call->step.scale, call->clip_norm,
+        call->step.factor = FNN_TYPED(clipping_factor_of)(call->network, kernels, &call->step, call->clip_norm,
                                                           call->params, call->grads);
     for (int32_t i = 0; i < call->network->n_segments; i++)
         call->bad |= FNN_TYPED(update_segment)(call->network, kernels, &call->step, i, 0,

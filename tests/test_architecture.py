@@ -87,10 +87,17 @@ def imported(path: Path) -> set[str]:
 
 
 def test_the_package_does_not_import_what_stands_above_it() -> None:
-    files = sorted((ROOT / "fastnn").glob("*.py"))
+    files = sorted((ROOT / "fastnn").rglob("*.py"))
     assert len(files) > 8
     for path in files:
         assert not imported(path) & {"benchmarks", "examples", "tests", "pickle", "mmap"}, path.name
+
+
+def test_only_the_estimators_know_scikit_learn() -> None:
+    for path in sorted((ROOT / "fastnn").rglob("*.py")):
+        if path.parent.name != "sklearn":
+            assert not imported(path) & {"sklearn"}, path.name
+            assert not re.search(r"from \.sklearn|import sklearn", path.read_text(encoding="utf-8")), path.name
 
 
 def test_the_boundary_includes_the_interface_only() -> None:

@@ -20,4 +20,5 @@ WORKLOADS = {
     "imports": "benchmarks.workloads.end_to_end",
     "memory": "benchmarks.workloads.memory",
     "python_loss": "benchmarks.workloads.python_loss",
+    "estimators": "benchmarks.workloads.estimators",
 }
