@@ -1,42 +1,46 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """scikit-learn's own checks of estimators: all of them, none expected to fail."""
 
-import functools
 import warnings
 
 import pytest
 
 pytest.importorskip("sklearn")
 
-import sklearn  # noqa: E402
-from sklearn.exceptions import ConvergenceWarning, SkipTestWarning  # noqa: E402
-from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator  # noqa: E402
-from sklearn.utils.fixes import parse_version  # noqa: E402
+import sklearn
+from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
-from fastnn.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
+from fastnn.sklearn import MLPClassifier, MLPRegressor
 
-CHECKS = {"MLPClassifier": 0, "MLPRegressor": 0}
-"""How many scikit-learn 1.9 yields."""
-SETTINGS = [
-    MLPClassifier(),
-    MLPRegressor(),
-    MLPClassifier(solver="lbfgs"),
-    MLPClassifier(dtype="float64", class_weight="balanced", early_stopping=True, max_iter=50),
-]
+CHECKS = {"MLPClassifier": 68, "MLPRegressor": 60}
+"""How many scikit-learn 1.9 yields; the classifier's class_weight has one of its own."""
+MAY_BE_SKIPPED = ("is not installed", "SCIPY_ARRAY_API is not set", "does not have a decision_function")
+"""What a check says when it is about another package, or about a method that scikit-learn's has not either."""
 
 
-@pytest.mark.parametrize("estimator", [MLPClassifier(), MLPRegressor()], ids=lambda estimator: type(estimator).__name__)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MLPClassifier(),
+        MLPRegressor(),
+        MLPClassifier(
+            solver="lbfgs", activation="tanh", alpha=1.0
+        ),  # else probabilities come out as 1, as scikit-learn's do
+        MLPRegressor(solver="sgd", hidden_layer_sizes=(10, 10), dtype="float64"),
+    ],
+    ids=str,
+)
 def test_every_check_passes(estimator):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("error", SkipTestWarning)
+        warnings.simplefilter("ignore")  # of convergence, mostly
         results = check_estimator(estimator, on_skip=None, on_fail=None)
-    failed = {result["check_name"]: str(result["exception"]) for result in results if result["status"] != "passed"}
-    assert not failed
+    bad = {}
+    for result in results:
+        skipped = result["status"] == "skipped" and any(words in str(result["exception"]) for words in MAY_BE_SKIPPED)
+        if result["status"] != "passed" and not skipped:
+            bad[result["check_name"]] = f"{result['status']}: {result['exception']!r}"
+    assert not bad
+    assert not any(result["expected_to_fail"] for result in results)
     assert len(results) == len(list(estimator_checks_generator(estimator)))
-    if parse_version(sklearn.__version__).release[:2] == (1, 9):
+    if sklearn.__version__.startswith("1.9."):
         assert len(results) == CHECKS[type(estimator).__name__]
-
-
-def name_of(check):
-    return check.func.__name__ if isinstance(check, functools.partial) else check.__name__

@@ -29,7 +29,11 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         start = time.perf_counter()
         model.fit(data["X"], data["y"])
         seconds = time.perf_counter() - start
-        return {"seconds": seconds, "epochs": model.n_iter_, "score": float(model.score(data["X_test"], data["y_test"]))}
+        return {
+            "seconds": seconds,
+            "epochs": model.n_iter_,
+            "score": float(model.score(data["X_test"], data["y_test"])),
+        }
 
     return {"scikit-learn": sklearn.__version__}, {"load": load, "fit": fit}
 

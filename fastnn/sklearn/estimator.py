@@ -2,8 +2,8 @@
 """What the two estimators share: parameters and their checks, the life of the network, and predictions.
 
 An estimator owns one ``Sequential``. Everything scikit-learn shows of a fitted model (``coefs_`` ...) is a view of its
-numbers or a plain attribute, so that copies and pickles hold it once: a network is pickled as the bytes of a model file,
-which no code is run to read.
+numbers or a plain attribute, so that copies and pickles hold it once: a network is pickled as the bytes of a model
+file, which no code is run to read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ SPARSE_ROWS = 1024  # of a sparse matrix, made dense at a time to predict
 class Perceptron(BaseEstimator):
     """The base of both estimators."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [str, ActivationFunction],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
@@ -189,8 +192,8 @@ class Perceptron(BaseEstimator):
         self.loss_curve_: list[float] = []
         self._no_improvement = 0
         self._rate: float | None = None
-        self.validation_scores_: list[float] | None = None
-        self.best_validation_score_: float | None = None
+        self.validation_scores_ = None
+        self.best_validation_score_ = None
         self.best_loss_: float | None = None if self.early_stopping else np.inf
 
     def _adopt(self, network: Sequential, aim: Aim) -> None:
@@ -236,7 +239,7 @@ class Perceptron(BaseEstimator):
 
     @property
     def coefs_(self) -> list[NDArray[Any]]:
-        """The weights of each layer, (inputs, units), as views: writing, and assigning a list of others, changes the network."""
+        """The weights of each layer, (inputs, units), as views; a list of others may be assigned."""
         return [layer.weight for layer in dense_layers(self._fitted_network("coefs_"))]
 
     @coefs_.setter
@@ -246,7 +249,7 @@ class Perceptron(BaseEstimator):
 
     @property
     def intercepts_(self) -> list[NDArray[Any]]:
-        """The biases of each layer, (units,), as views."""
+        """The biases of each layer, (units,), as views; a list of others may be assigned."""
         return [layer.bias for layer in dense_layers(self._fitted_network("intercepts_"))]
 
     @intercepts_.setter

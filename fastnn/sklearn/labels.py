@@ -68,15 +68,18 @@ class Labels:
         unknown = np.setdiff1d(y, self.classes)
         if unknown.size:
             raise ValueError(f"y has classes {unknown} that are not among the known classes {self.classes}")
-        return np.searchsorted(self.classes, y)
+        places: NDArray[Any] = np.searchsorted(self.classes, y)
+        return places
 
     def chosen(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """The likeliest answer to outputs (rows, outputs), as numbers() has it."""
         if self.kind == "multiclass":
-            return outputs.argmax(axis=1)
+            largest: NDArray[Any] = outputs.argmax(axis=1)
+            return largest
         if self.kind == "multilabel":
             return (outputs > 0.5).astype(np.int64)
-        return (outputs[:, 0] > 0.5) * np.int64(len(self.classes) - 1)  # a single class is always right
+        yes: NDArray[Any] = (outputs[:, 0] > 0.5) * np.int64(len(self.classes) - 1)  # a single class is always right
+        return yes
 
     def named(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """The likeliest labels."""

@@ -64,7 +64,8 @@ class Aim:
     def predictions(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """The predicted numbers, of the outputs of a network for numbers."""
         if self.is_poisson:
-            return np.exp(outputs)
+            expected: NDArray[Any] = np.exp(outputs)
+            return expected
         return outputs[:, 0::2] if self.loss.name == "gaussian_nll" else outputs
 
     def l2(self, alpha: float) -> float:
@@ -76,7 +77,8 @@ class Aim:
         if self.numbers:
             return y
         if self.activation == "softmax":  # a function as loss sees a column for each class
-            return np.eye(self.outputs, dtype=dtype)[y]
+            indicators: NDArray[Any] = np.eye(self.outputs, dtype=dtype)[y]
+            return indicators
         values = y.reshape(len(y), -1)
         if self.smoothing:
             values = (1 - self.smoothing) * values + self.smoothing / 2
@@ -87,18 +89,17 @@ def classifier_aim(loss: Any, labels: Labels) -> Aim:
     """For classes: softmax over them, or a sigmoid for each yes-or-no question."""
     several = labels.kind == "multiclass"
     chosen = losses["cross_entropy" if loss == "log_loss" else loss] if isinstance(loss, str) else _resolved(loss)
-    last = {"activation": "softmax" if several else "sigmoid", "outputs": labels.outputs,
-            "shown": "softmax" if several else "logistic"}  # fmt: skip
+    last = ("softmax" if several else "sigmoid", labels.outputs, "softmax" if several else "logistic")
     factor = 1.0 if several else float(labels.outputs)
     if isinstance(chosen, PythonLoss):
-        return Aim(chosen, **last)
+        return Aim(chosen, *last)
     if isinstance(chosen, CrossEntropy):
         if several:
-            return Aim(chosen, **last, numbers=True)
+            return Aim(chosen, *last, numbers=True)
         smoothing = chosen.parameters["label_smoothing"]
-        return Aim(losses["binary_cross_entropy"], **last, factor=factor, smoothing=smoothing)
+        return Aim(losses["binary_cross_entropy"], *last, factor=factor, smoothing=smoothing)
     if chosen.name == "focal" or (chosen.name == "binary_cross_entropy" and not several):
-        return Aim(chosen, **last, factor=factor, numbers=several)
+        return Aim(chosen, *last, factor=factor, numbers=several)
     raise ValueError(
         f"loss {chosen.name!r} is none for {'classes' if several else 'yes or no'}: use 'log_loss', 'focal', an object "
         "such as fastnn.CrossEntropy(label_smoothing=0.1), or a function"
@@ -113,7 +114,9 @@ def regressor_aim(loss: Any, columns: int) -> Aim:
     if chosen.name == "poisson":
         return Aim(chosen, "linear", columns, "exp", factor=float(columns))
     if chosen.targets != "values":
-        raise ValueError(f"loss {chosen.name!r} is none for numbers: use 'squared_error', 'poisson', 'mae', 'huber' ...")
+        raise ValueError(
+            f"loss {chosen.name!r} is none for numbers: use 'squared_error', 'poisson', 'mae', 'huber' ..."
+        )
     outputs = columns
     if chosen.name == "gaussian_nll":
         outputs = 2 * columns

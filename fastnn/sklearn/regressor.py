@@ -182,8 +182,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         aim = regressor_aim(self.loss, self.n_outputs_)
         if self.early_stopping and self.solver != "lbfgs" and aim.is_quantiles:
             raise ValueError(
-                "early_stopping needs one prediction for each column of y, not several quantiles: give X_val, y_val and "
-                "callbacks=[fastnn.EarlyStopping()] instead"
+                "early_stopping needs one prediction for each column of y, not several quantiles: give X_val, y_val "
+                "and callbacks=[fastnn.EarlyStopping()] instead"
             )
         return aim
 

@@ -256,9 +256,7 @@ def _batch_size(estimator: Any, rows: int) -> int:
     return min(int(estimator.batch_size), rows)
 
 
-def _hold_out(
-    estimator: Any, aim: Aim, rows: Rows, random_state: np.random.RandomState
-) -> tuple[Rows, Rows]:
+def _hold_out(estimator: Any, aim: Aim, rows: Rows, random_state: np.random.RandomState) -> tuple[Rows, Rows]:
     """Rows to train on and rows to score, divided as scikit-learn does: by class if there are two."""
     stratify = rows.y if aim.shown == "logistic" and rows.y.ndim == 1 else None
     parts = [rows.X, rows.y] if rows.weights is None else [rows.X, rows.y, rows.weights]
