@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -85,8 +86,13 @@ def train(net: Sequential, asked: FitArguments, shuffling: np.random.RandomState
 
 def arguments_of_fit(**given: Any) -> FitArguments:
     """The arguments of ``Sequential.fit``: those given, and the defaults."""
-    known = {name: parameter.default for name, parameter in signature(Sequential.fit).parameters.items()}
-    return FitArguments(**{field.name: given.get(field.name, known[field.name]) for field in fields(FitArguments)})
+    return FitArguments(**(_defaults_of_fit() | given))
+
+
+@cache
+def _defaults_of_fit() -> dict[str, Any]:
+    known = signature(Sequential.fit).parameters
+    return {field.name: known[field.name].default for field in fields(FitArguments)}
 
 
 class Rule(Callback):
