@@ -323,6 +323,10 @@ def test_divergence_is_an_error_of_values():
     X, y = numbers()
     with pytest.raises(ValueError, match="non-finite"):
         MLPRegressor(solver="sgd", learning_rate_init=1e3, random_state=0).fit(1e3 * X, 1e3 * y)
+    early = MLPRegressor(activation="identity", solver="sgd", learning_rate_init=1, early_stopping=True, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="best score are kept"):
+        early.fit(X, y)
+    assert np.isnan(early.validation_scores_[-1]) and np.isfinite(early.predict(X)).all()
 
 
 # ---- stopping, and what is said meanwhile ----------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
         layer.weight = weight
         layer.bias = bias
     ours._adopt(network, aim)
-    ours._no_improvement, ours._rate = 0, None
+    ours._no_improvement_count, ours._rate = 0, None
     ours.loss_curve_, ours.validation_scores_, ours.best_validation_score_, ours.best_loss_ = [], None, None, np.inf
     for name in TAKEN:
         if hasattr(model, name):

@@ -27,7 +27,7 @@ from ..model import Sequential
 from ..regularization import Dropout
 from .objectives import Aim
 from .quasi_newton import fit_quasi_newton
-from .stochastic import Rows, fit_stochastic
+from .stochastic import NOT_FINITE, Rows, fit_stochastic
 
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
 """scikit-learn's names for fastnn's; others are the same in both."""
@@ -134,7 +134,7 @@ class Perceptron(BaseEstimator):
         else:
             fit_stochastic(self, self._network, aim, rows, held_out, random_state, incremental)
         if not np.isfinite(self._network.params).all():
-            raise ValueError("the solver produced weights that are not finite: scale X to about unit size")
+            raise ValueError(NOT_FINITE)
         return self
 
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[NDArray[Any], Any]:
@@ -190,7 +190,7 @@ class Perceptron(BaseEstimator):
         self.n_iter_ = 0
         self.t_ = 0
         self.loss_curve_: list[float] = []
-        self._no_improvement = 0
+        self._no_improvement_count = 0
         self._rate: float | None = None
         self.validation_scores_ = None
         self.best_validation_score_ = None

@@ -193,7 +193,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         if found.shape != y.shape:
             return np.nan
         mean = np.average(y, axis=0, weights=weights)
-        errors, spread = (np.average(part**2, axis=0, weights=weights) for part in (y - found, y - mean))
+        with np.errstate(over="ignore"):  # of a fit that is about to diverge
+            errors, spread = (np.average(part**2, axis=0, weights=weights) for part in (y - found, y - mean))
         explained = np.where(errors > 0, 0.0, 1.0)  # of a column that is constant
         np.divide(spread - errors, spread, out=explained, where=spread > 0)
         return float(explained.mean())

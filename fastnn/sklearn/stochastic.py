@@ -29,6 +29,9 @@ from ..training import Fit, FitArguments
 from .objectives import Aim
 
 SMALLEST_RATE = 1e-6  # "adaptive" ends there
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
 ALMOST_ONE = float(np.nextafter(1.0, 0.0))  # momentum must be less than 1
 
 
@@ -122,7 +125,7 @@ class Rule(Callback):
         self._count()
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
             self._set_rate(net, estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t)
-        if estimator._no_improvement > estimator.n_iter_no_change:
+        if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._stop_or_slow_down(net)
 
     def _score(self, net: Sequential) -> None:
@@ -136,7 +139,7 @@ class Rule(Callback):
             print(f"Validation score: {score:f}")
         if self.early:
             worse = score < estimator.best_validation_score_ + estimator.tol
-            estimator._no_improvement = estimator._no_improvement + 1 if worse else 0
+            estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
         if score > estimator.best_validation_score_:
             estimator.best_validation_score_ = score
             if self.early:
@@ -150,7 +153,7 @@ class Rule(Callback):
             return
         best = np.inf if estimator.best_loss_ is None else estimator.best_loss_
         worse = estimator.loss_ > best - estimator.tol
-        estimator._no_improvement = estimator._no_improvement + 1 if worse else 0
+        estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
         estimator.best_loss_ = min(best, estimator.loss_)
 
     def _stop_or_slow_down(self, net: Sequential) -> None:
@@ -163,7 +166,7 @@ class Rule(Callback):
         if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
             if estimator._rate > SMALLEST_RATE:
                 self._set_rate(net, estimator._rate / 5.0)
-                estimator._no_improvement = 0
+                estimator._no_improvement_count = 0
                 if estimator.verbose:
                     print(f"{said} Setting learning rate to {estimator._rate:f}")
                 return
@@ -221,7 +224,10 @@ def fit_stochastic(
     try:
         train(net, asked, random_state if estimator.shuffle else None)
     except DivergenceError as error:
-        raise ValueError(f"the solver produced non-finite parameter weights or losses: {error}") from error
+        if rule.best is None:
+            raise ValueError(f"{NOT_FINITE} {error}") from error
+        estimator.validation_scores_.append(np.nan)
+        warnings.warn(f"The weights with the best score are kept: {error}", ConvergenceWarning, stacklevel=4)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=4)
     else:
@@ -264,7 +270,7 @@ def _batch_size(estimator: Any, rows: int) -> int:
 
 def _hold_out(estimator: Any, aim: Aim, rows: Rows, random_state: np.random.RandomState) -> tuple[Rows, Rows]:
     """Rows to train on and rows to score, divided as scikit-learn does: by class if there are two."""
-    stratify = rows.y if aim.shown == "logistic" and rows.y.ndim == 1 else None
+    stratify = rows.y.astype(bool) if aim.shown == "logistic" and rows.y.ndim == 1 else None
     parts = [rows.X, rows.y] if rows.weights is None else [rows.X, rows.y, rows.weights]
     fraction = estimator.validation_fraction
     X, X_val, y, y_val, *weights = train_test_split(
