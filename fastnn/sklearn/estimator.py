@@ -9,6 +9,7 @@ file, which no code is run to read.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -205,14 +206,15 @@ class Perceptron(BaseEstimator):
     def _go_on(self, X: NDArray[Any], aim: Aim, rebuild: bool) -> None:
         """The network of an earlier call, with today's parameters; a new start for its optimizer if rebuilt."""
         old = self._network
-        network = Sequential(self._layers(aim), inputs=X.shape[1], seed=old.seed, dtype=old.dtype)
-        shapes = [[layer.weight.shape for layer in dense_layers(net)] for net in (network, old)]
-        if shapes[0] != shapes[1]:
+        units = [X.shape[1], *self._hidden_units(), aim.outputs]
+        shapes = [layer.weight.shape for layer in dense_layers(old)]
+        if shapes != list(pairwise(units)):
             raise ValueError(
-                f"the network was made with weights of shapes {shapes[1]}, but hidden_layer_sizes and y now ask for "
-                f"{shapes[0]}: start anew with warm_start=False"
+                f"the network was made with weights of shapes {shapes}, but hidden_layer_sizes and y now ask for "
+                f"{list(pairwise(units))}: start anew with warm_start=False"
             )
         if rebuild:
+            network = Sequential(self._layers(aim), inputs=units[0], seed=old.seed, dtype=old.dtype)
             network.params[...] = old.params
             self._adopt(network, aim)
             return
