@@ -93,6 +93,17 @@ def test_adult_beats_logistic_regression(tmp_path):
 
 
 @needs_tables
+def test_a_pipeline_has_the_scores_of_scikit_learns_own(tmp_path):
+    pytest.importorskip("pyarrow")
+    wheel = str(WIDEDEEP[-1])
+    scores = [
+        re.findall(r"R\^2.*?([0-9.]+)", run("sklearn_pipeline.py", wheel, "--epochs", "3", *more, folder=tmp_path))
+        for more in ([], ["--theirs"])
+    ]
+    assert len(scores[0]) == 5 and scores[0] == scores[1]
+
+
+@needs_tables
 def test_california_housing_beats_ridge(tmp_path):
     pytest.importorskip("pyarrow")
     printed = run("california_housing.py", str(WIDEDEEP[-1]), folder=tmp_path)
