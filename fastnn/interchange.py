@@ -72,8 +72,9 @@ def from_torch(
     Notes
     -----
     A weight (rows, columns) without a bias is a Linear where its columns fit, else, in front, an Embedding whose
-    vectors lie side by side; a vector without a bias is a PReLU. Where that is wrong, use `into`. An Embedding has no
-    vector for unknown categories: here it is 0.
+    vectors lie side by side. A single number is a PReLU; a vector without a bias is refused, because norms may be
+    without one too. Where any of that is wrong, use `into`. An Embedding has no vector for unknown categories: here it
+    is 0.
 
     Examples
     --------
@@ -161,8 +162,8 @@ def _named_groups(arrays: Mapping[str, Any], separator: str, names: dict[str, st
         if names[name]:
             group = groups.setdefault(module, Group(module, {}, separator == "."))
             group.arrays[names[name]] = array
-            if separator == "/" and array.ndim == 2:
-                group.is_embedding = name == "embeddings"
+            if separator == "/":
+                group.kind = group.kind or name
     if not groups:
         raise ValueError(f"{argument} is empty")
     return list(groups.values())

@@ -361,7 +361,7 @@ class Sequential:
         Parameters
         ----------
         X, y, loss, batch_size, sample_weight, class_weight, threads
-            As in :meth:`fit`.
+            As in :meth:`fit`; `X` is no stream.
         optimizer : str or Optimizer, default "adam"
             As in :meth:`fit`; its learning rate does not count.
         start, end : float, default 1e-7 and 10
@@ -635,7 +635,7 @@ class Sequential:
 
         Parameters
         ----------
-        x : array-like (rows, inputs), or (inputs,) for one row
+        x : array-like (rows, inputs), sparse matrix or table, or (inputs,) for one row
         threads : int, optional
 
         Returns

@@ -31,7 +31,7 @@ class Group:
     name: str
     arrays: Arrays
     transposed: bool  # a matrix is (units, inputs), as in torch
-    is_embedding: bool | None = None  # None: not said
+    kind: str = ""  # what its name says of its first array: "kernel", "embeddings", "gamma" or "alpha", in Keras
 
     @property
     def is_matrix(self) -> bool:
@@ -129,8 +129,8 @@ def _settle(layers: list[Layer], activation: Any) -> None:
 def _is_dense(groups: list[Group], place: int) -> bool:
     """Whether a matrix is that of a Linear: if nothing was said, by its bias and by what the next one reads."""
     group = groups[place]
-    if not group.is_matrix or group.is_embedding is not None:
-        return group.is_matrix and not group.is_embedding
+    if not group.is_matrix or group.kind:
+        return group.is_matrix and group.kind != "embeddings"
     following = _reads(groups, place)
     return "bias" in group.arrays or following in (0, group.kernel.shape[1]) or place > 0
 
@@ -156,7 +156,14 @@ def _vector_layer(group: Group, norms: dict[str, float]) -> Layer:
         return BatchNorm(norms["momentum"], norms["epsilon"])
     if "weight" not in group.arrays:
         raise ValueError(f"{group.name} has no weight")
-    return LayerNorm(norms["epsilon"]) if "bias" in group.arrays else PReLU()
+    if "bias" in group.arrays:
+        return LayerNorm(norms["epsilon"])
+    if group.size == 1 or group.kind == "alpha":
+        return PReLU()
+    raise ValueError(
+        f"{group.name} has a weight of {group.size} numbers and no bias: that may be a PReLU, a LayerNorm or an "
+        "RMSNorm; use into=, a network that has the right one"
+    )
 
 
 def _activations(activations: Any, names: list[str]) -> list[Any]:

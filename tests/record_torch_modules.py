@@ -37,7 +37,7 @@ MODULES = {
         3, ["relu", "gelu", None],
     ),
     "slopes": (
-        lambda nn: nn.Sequential(nn.Linear(3, 5), nn.PReLU(5), nn.Linear(5, 4), nn.PReLU(), nn.Linear(4, 2)),
+        lambda nn: nn.Sequential(nn.Linear(3, 5), nn.PReLU(), nn.Linear(5, 4), nn.PReLU(), nn.Linear(4, 2)),
         3, [None, None, None],
     ),
     "norm first": (

@@ -206,3 +206,17 @@ def test_derivatives_can_be_asked_for_in_callbacks(rng):
     again = fn.Sequential([fn.Dense(4, "tanh"), fn.Dropout(0.2), fn.Dense(1)], seed=0)
     again.fit(X, y, epochs=2, verbose=0)
     assert (seen[0] != seen[1]).any() and net.params.tobytes() == again.params.tobytes()
+
+
+def test_sparse_matrices_and_tables(rng):
+    sparse = pytest.importorskip("scipy.sparse")
+    X = np.where(rng.random((30, 6)) < 0.3, rng.normal(size=(30, 6)), 0.0)
+    y = rng.normal(size=(30, 3))
+    net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(3)], inputs=6, seed=0)
+    np.testing.assert_array_equal(net.jacobian(sparse.csr_array(X)), net.jacobian(X))
+    np.testing.assert_array_equal(net.input_gradient(sparse.csr_array(X), y), net.input_gradient(X, y))
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    frame, targets = pandas.DataFrame(X, columns=list("abcdef")), pandas.DataFrame(y)
+    np.testing.assert_array_equal(net.jacobian(frame), net.jacobian(X))
+    np.testing.assert_array_equal(net.input_gradient(frame, targets), net.input_gradient(X, y))

@@ -100,6 +100,22 @@ def test_a_table_takes_one_embedding_for_each_column(rng):
     np.testing.assert_allclose(net.predict([0.5, 9, 0])[0], weights["out.weight"] @ np.r_[0.5, 0, 0, x[3:]])
 
 
+def test_slopes_of_columns_need_a_network_that_has_them(rng):
+    """A vector without a bias may be a norm as well: nothing is guessed."""
+    weights = {"0.weight": rng.normal(size=(4, 3)), "1.weight": rng.normal(size=4), "2.weight": rng.normal(size=(1, 4))}
+    with pytest.raises(
+        ValueError, match="1 has a weight of 4 numbers and no bias: that may be a PReLU, a LayerNorm or"
+    ):
+        fn.from_torch(weights, [None, None])
+    X = rng.normal(size=(5, 3))
+    z = X @ weights["0.weight"].T
+    normal = z / np.sqrt((z**2).mean(1, keepdims=True) + 1e-6) * weights["1.weight"]
+    for layer, expected in [(fn.PReLU(), np.where(z > 0, z, weights["1.weight"] * z)), (fn.RMSNorm(), normal)]:
+        layers = [fn.Dense(4, use_bias=False), layer, fn.Dense(1, use_bias=False)]
+        net = fn.from_torch(weights, into=fn.Sequential(layers, inputs=3, dtype="float64"))
+        np.testing.assert_allclose(net.predict(X), expected @ weights["2.weight"].T, rtol=1e-10)
+
+
 def test_what_does_not_fit_is_named():
     good = state_dict("mlp")
     for weights, activations, message in [

@@ -226,3 +226,20 @@ def test_not_while_the_network_is_being_trained():
 
     net.fit(X, Y, epochs=1, callbacks=[fn.LambdaCallback(on_epoch_end=ask)], verbose=0)
     assert found == [0]
+
+
+def test_sparse_matrices_and_tables(rng):
+    sparse = pytest.importorskip("scipy.sparse")
+    X = np.where(rng.random((64, 6)) < 0.3, rng.normal(size=(64, 6)), 0.0)
+    y = rng.normal(size=64)
+    net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dense(1)], inputs=6, seed=0)
+    expected = net.find_learning_rate(X, y, end=0.1).losses
+    assert net.find_learning_rate(sparse.csr_array(X), y, end=0.1).losses.tobytes() == expected.tobytes()
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    frame = pandas.DataFrame(X, columns=list("abcdef"))
+    assert net.find_learning_rate(frame, pandas.Series(y), end=0.1).losses.tobytes() == expected.tobytes()
+    frame["kind"] = rng.choice(["red", "green"], 64)
+    net = fn.Sequential([fn.Table(["a", "b"], ["kind"]), fn.Dense(1)], seed=0)
+    assert net.find_learning_rate(frame, y, end=0.1).losses.size == 100
+    assert net.inputs is None and net.feature_names is None and net.layers[0].texts == {}
