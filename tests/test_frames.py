@@ -94,7 +94,7 @@ def test_targets_in_a_table_or_a_column(make):
     fn.Sequential([fn.Dense(3, "softmax")], seed=0).fit(ARRAY, labels, epochs=1, verbose=0)
     with pytest.raises((ValueError, TypeError), match="encoded as 0, 1, 2"):
         fn.Sequential([fn.Dense(3, "softmax")], seed=0).fit(ARRAY, make({"y": TOWNS})["y"], verbose=0)
-    with pytest.raises((ValueError, TypeError), match="y.*(missing|nan)"):
+    with pytest.raises((ValueError, TypeError), match=r"y.*(missing|nan)"):
         regressor().fit(ARRAY, make({"y": [None, 2] * (ROWS // 2)})["y"], verbose=0)
 
 
@@ -228,7 +228,7 @@ def test_a_stream_of_tables():
     with pytest.warns(UserWarning, match="first batch"):
         other.fit([(people(pandas, slice(i, i + 10)), Y[i : i + 10]) for i in (0, 10, 20)], epochs=2, verbose=0)
     assert other.layers[0].texts == one.layers[0].texts and other.feature_names == one.feature_names
-    with pytest.raises(ValueError, match="batch 2 of epoch 1: X has other columns.*without 'town'"):
+    with pytest.raises(ValueError, match=r"batch 2 of epoch 1: X has other columns.*without 'town'"):
         given = [(people(pandas), Y), (people(pandas).drop(columns="town"), Y)]
         other.fit(given, epochs=1, verbose=0)
 
@@ -291,11 +291,11 @@ def test_tables_that_do_not_fit():
         fn.Sequential([table(), fn.Dense(1)], inputs=4)
     pickle.loads(pickle.dumps(net)).fit(people(pandas), Y, epochs=1, verbose=0)
     net.fit(people(pandas), Y, epochs=1, verbose=0)
-    with pytest.raises(TypeError, match="column 'job' has dtype .*held text when the network was fitted"):
+    with pytest.raises(TypeError, match=r"column 'job' has dtype .*held text when the network was fitted"):
         net.predict(people(pandas).assign(job=3))
     numbered = regressor(fn.Table(categorical=["job"]))
     numbered.fit(people(pandas).assign(job=3), Y, epochs=1, verbose=0)
-    with pytest.raises(TypeError, match="column 'job' holds text.*held numbers when the network was fitted"):
+    with pytest.raises(TypeError, match=r"column 'job' holds text.*held numbers when the network was fitted"):
         numbered.predict(people(pandas))
 
 
