@@ -55,7 +55,8 @@ def is_stream(X: Any, y: Any, steps_per_epoch: Any) -> bool:
         return True
     if isinstance(X, Iterator):
         raise TypeError(
-            f"X is a {type(X).__name__} object, and y is given: a stream brings (X, y) in each batch, so call fit(batches)"
+            f"X is a {type(X).__name__} object, and y is given: a stream brings (X, y) in each batch, so call "
+            "fit(batches)"
         )
     if steps_per_epoch is not None:
         raise ValueError("steps_per_epoch is for streams, fit(batches): with arrays an epoch has every row once")
