@@ -307,6 +307,19 @@ def test_lazy_tables_and_columns_of_one_name():
         regressor().fit(pd.DataFrame(ARRAY, columns=["a", "a", "b"]), Y, verbose=0)
 
 
+def test_nothing_is_imported_for_arrays():
+    python(
+        """
+        import sys, numpy as np, fastnn as fn
+        net = fn.Sequential([fn.Table(numeric=[0], categorical=[1]), fn.Dense(1)], seed=0)
+        net.fit(np.eye(2), [1.0, 2.0], epochs=1, verbose=0)
+        net.fit([(np.eye(2), [1.0, 2.0])], epochs=1, verbose=0)
+        net.predict([[1, 0]])
+        assert not {"narwhals", "scipy", "pandas", "polars", "pyarrow"} & set(sys.modules)
+        """
+    )
+
+
 def test_without_narwhals():
     printed = python(
         """
