@@ -172,7 +172,7 @@ static void apply_update(train_call *call, const step_state *step, int32_t segme
     if (call->penalized) FNN_TYPED(measure_penalty)(plan, segment, first, last, t->params);
     if (step->measured) {
         if (t->clip_norm <= 0) /* else they are there, and others may be reading them */
-            FNN_TYPED(measure_gradient)(plan, step->update.scale, segment, first, last, t->params, t->grads);
+            FNN_TYPED(measure_gradient)(plan, &step->update, segment, first, last, t->params, t->grads);
         bad = FNN_TYPED(update_and_measure)(plan, &step->update, segment, first, last, t->params, t->grads);
     } else {
         bad = FNN_TYPED(update_segment)(t->network, plan->kernels, &step->update, segment, first, last, t->params,
@@ -187,7 +187,7 @@ static void use_gradient(train_call *call, step_state *step, int32_t segment, pt
     const fnn_training *t = call->training;
     step->update.scale = 1 / step->weight_sum;
     if (t->clip_norm > 0)
-        FNN_TYPED(measure_gradient)(&call->plan, step->update.scale, segment, first, last, t->params, t->grads);
+        FNN_TYPED(measure_gradient)(&call->plan, &step->update, segment, first, last, t->params, t->grads);
     else
         apply_update(call, step, segment, first, last);
 }
@@ -299,6 +299,7 @@ static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *
         step.slots = FNN_TYPED(slots_of)(t->network, step.rows);
         step.draw = t->draw + (uint64_t)at->steps;
         step.update.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? at->steps : 0];
+        FNN_TYPED(prepare_update)(&step.update);
         const int dropped = call->plan.depth_first ? step_depth_first(call, &step, team, thread, threads)
                                                    : step_by_layers(call, &step, team, thread, threads);
         if (dropped) {
@@ -306,7 +307,7 @@ static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *
             return;
         }
         const double penalty = call->penalized && updates(&step) ? FNN_TYPED(sum_penalties)(&call->plan) : 0;
-        at->loss_sum += step.loss_sum + step.weight_sum * penalty;
+        at->loss_sum += step.loss_sum + (at->optimizer.penalizes_sums ? 1 : step.weight_sum) * penalty;
         at->weight_sum += step.weight_sum;
         if (!is_finite(step.loss_sum)) {
             at->status = FNN_DIVERGED;
@@ -323,29 +324,31 @@ static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *
     }
 }
 
-/* One period of the run (pace.h): all threads, or thread 0 while the others wait. */
-static void run_period(train_call *call, progress *at, fnn_team *team, int thread, int threads) {
-    fnn_pace *pace = call->training->pace;
+/* Some periods of the run (pace.h): one on all threads, or those that thread 0 makes alone while the others wait. */
+static void run_periods(train_call *call, progress *at, fnn_team *team, int thread, int threads) {
+    const fnn_training *t = call->training;
+    fnn_pace *pace = t->pace;
+    const double guess = 3 * call->row_work * (double)t->batch / WORK_PER_SECOND;
     if (thread == 0) {
-        const double guess = 3 * call->row_work * (double)call->training->batch / WORK_PER_SECOND;
-        const ptrdiff_t steps = fnn_pace_steps(pace, guess), left = call->training->n_steps - at->steps;
-        call->until = at->steps + (steps < left ? steps : left);
         call->alone = pace->alone || threads == 1;
+        call->until = at->steps + fnn_pace_steps(pace, guess);
+        if (call->until > t->n_steps) call->until = t->n_steps;
     }
     fnn_team_barrier(team, thread);
     const int alone = call->alone;
-    const ptrdiff_t before = at->steps;
-    if (!alone) {
-        run_some(call, at, call->until, team, thread, threads);
-    } else if (thread == 0) {
-        run_some(call, at, call->until, fnn_team_alone(), 0, 1);
-        call->reached = *at;
-    }
-    if (thread == 0) {
+    ptrdiff_t before = at->steps;
+    if (!alone) run_some(call, at, call->until, team, thread, threads);
+    while (thread == 0) {
+        if (alone) run_some(call, at, call->until, fnn_team_alone(), 0, 1);
         const double now = fnn_seconds();
         fnn_pace_add(pace, alone, now - call->since, at->steps - before);
         call->since = now;
+        if (!alone || at->over || (threads > 1 && !pace->alone)) break;
+        before = at->steps;
+        call->until = before + fnn_pace_steps(pace, guess);
+        if (call->until > t->n_steps) call->until = t->n_steps;
     }
+    if (alone && thread == 0) call->reached = *at;
     fnn_team_barrier(team, thread);
     if (alone) *at = call->reached;
 }
@@ -358,7 +361,7 @@ static void run_steps(void *context, fnn_team *team, int thread, int threads) {
     fnn_team_barrier(team, thread);
     while (!at.over) {
         if (t->pace)
-            run_period(call, &at, team, thread, threads);
+            run_periods(call, &at, team, thread, threads);
         else
             run_some(call, &at, t->n_steps, team, thread, threads);
     }

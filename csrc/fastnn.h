@@ -137,6 +137,9 @@ typedef struct {
     int32_t kind;        /* index into fnn_optimizer_name() */
     double hyper[8];     /* in the order of fnn_optimizer_hyper_name(); the learning rate is given per step */
     double weight_decay; /* w -= learning rate . weight_decay . w before each update, in segments that decay */
+    /* Nonzero: penalties are added to the sum of the batch and not to its mean, so that they count less the larger the
+     * batch is: l1 and l2 mean l1 / (sum of its weights) and l2 / (sum of its weights). */
+    int32_t penalizes_sums;
     void *state;         /* (fnn_optimizer_states(kind), n_params), zeros at the start */
     /* The average of the parameters over updates, [n_params], or NULL: with s_n = average_decay s_(n-1) +
      * (1 - average_decay) p_n it is s_n / (1 - average_decay^n), which starts at the first p. */
@@ -164,7 +167,7 @@ typedef struct {
     int32_t trial;     /* they are made so to find out */
     double spent;      /* in this period */
     ptrdiff_t steps;   /* in this period */
-    double since_trial;
+    double since_trial, next_trial; /* seconds since the last one, and how long after it the next is due */
 } fnn_pace;
 
 typedef struct {
@@ -208,7 +211,8 @@ typedef struct {
     int32_t threads;        /* how many took part */
     ptrdiff_t steps;        /* completed */
     /* Sum over rows of weight . loss, of the completed steps (and of the diverged one); and weight_sum times the penalty
-     * of the parameters before each step, in networks with penalties. */
+     * of the parameters before each step, in networks with penalties. Once the penalty instead, if the
+     * optimizer penalizes sums. */
     double loss_sum;
     double weight_sum;
 } fnn_training_result;

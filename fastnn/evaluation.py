@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,8 @@ from .python_loss import loss_sums
 from .runtime import choose_threads
 from .sparse import is_sparse
 
+SECONDS_BETWEEN_CALLS = 100e-6  # as csrc/parallel.c has it
+SHARED_WORK = 4e6  # multiply-adds, some 40 us: less is better done alone even in a loop of calls
 GATHERED_ROWS = 1024  # of chosen rows, copied at a time: a few hundred KB, whatever the size of X
 
 
@@ -29,12 +32,17 @@ def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threa
     make = np.empty if rows <= FEW_ROWS else allocate
     outputs: NDArray[Any] = make((rows, parameters.outputs), parameters.dtype)
     if rows:
-        team = choose_threads(threads, parameters.prediction_work(rows))
+        work = parameters.prediction_work(rows)
+        # In a loop of calls the workers of the last one are still awake.
+        once = rows <= FEW_ROWS or work < SHARED_WORK or perf_counter() - parameters.predicted > SECONDS_BETWEEN_CALLS
+        team = choose_threads(threads, work, once=once)
         keep = rows <= FEW_ROWS and team == 1
         workspace = parameters.borrow(rows) if keep else parameters.workspace(_core.USE_PREDICT, rows, team)
         _core.predict(parameters.network, params, x, outputs, workspace, team)
         if keep:
             parameters.give_back(workspace)
+        else:
+            parameters.predicted = perf_counter()
     return outputs
 
 

@@ -216,7 +216,11 @@ def load(path: str | os.PathLike[str]) -> Sequential:
 
 def save(net: Sequential, path: str | os.PathLike[str]) -> None:
     """Write a network so that, whatever happens meanwhile, the path holds the old file or the new one."""
-    content = to_bytes(net)
+    write_whole(path, to_bytes(net))
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that, whatever happens meanwhile, the path holds the old one or the new one."""
     target = os.path.realpath(os.fsdecode(path))
     if os.path.exists(target) and not os.path.isfile(target):
         raise ValueError(f"{target} is no file, and will not be replaced by one")

@@ -88,10 +88,14 @@ class Lessons:
         """The network has learned its targets' scale then."""
         self._net = net
 
-    def apply(self) -> None:
-        """Write all of it."""
+    def write(self) -> None:
+        """Write the values, and say nothing to the layers."""
         for offset, value in self._values:
             self._state[offset : offset + value.size] = value
+
+    def apply(self) -> None:
+        """Write all of it."""
+        self.write()
         for layer in self._layers:
             layer.learned = True
         if self._net is not None:

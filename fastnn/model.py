@@ -2,15 +2,15 @@
 """``Sequential``: a stack of layers that owns its numbers; its methods say what can be done with them.
 
 What a method does is in the file named like it (``training.py``, ``stepping.py``, ``passes.py``, ``evaluation.py``,
-``predictor.py``, ``files.py``). Here is what they share: the parameters, the optimizer's state, and the flag that lets
-one training call in at a time.
+``predictor.py``, ``derivatives.py``, ``weights.py``, ``files.py``). Here is what they share: the parameters, the
+optimizer's state, and the flag that lets one training call in at a time.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakMethod
@@ -18,7 +18,7 @@ from weakref import WeakMethod
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import _core, evaluation, files, inputs, passes, predictor, stepping
+from . import _core, derivatives, evaluation, files, inputs, learning_rate_finder, passes, predictor, stepping
 from ._memory import allocate
 from .arguments import number, true_or_false, whole_number
 from .clipping import clip_gradients
@@ -39,6 +39,7 @@ from .snapshots import Snapshot
 from .streams import StreamFit, is_stream
 from .summary import summary
 from .training import Fit, FitArguments
+from .weights import get_weights, set_weights
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -336,6 +337,61 @@ class Sequential:
         self._pass = None
         return stepping.train_step(self, X, y, loss, optimizer, sample_weight, threads, clip_norm, clip_value)
 
+    @one_at_a_time
+    def find_learning_rate(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        loss: Any = None,
+        optimizer: Any = "adam",
+        batch_size: int | None = 32,
+        start: float = 1e-7,
+        end: float = 10.0,
+        steps: int = 100,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        threads: int | None = None,
+    ) -> learning_rate_finder.RangeTest:
+        """Train with a learning rate that grows from batch to batch: where does the loss fall, where does it explode?
+
+        A range test. It is made with a copy of the network's numbers: weights, optimizer, running statistics and the
+        random masks to come are afterwards what they were, bit for bit, even if training diverges or is interrupted.
+
+        Parameters
+        ----------
+        X, y, loss, batch_size, sample_weight, class_weight, threads
+            As in :meth:`fit`.
+        optimizer : str or Optimizer, default "adam"
+            As in :meth:`fit`; its learning rate does not count.
+        start, end : float, default 1e-7 and 10
+            The first and the last learning rate.
+        steps : int, default 100
+            Batches, at least 10; each multiplies the learning rate by (end / start)^(1 / (steps - 1)).
+
+        Returns
+        -------
+        RangeTest
+            With ``learning_rates``, ``losses``, ``suggestion`` and ``plot()``.
+
+        References
+        ----------
+        Smith, Cyclical learning rates for training neural networks, 2017.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> X = np.linspace(-1, 1, 256)[:, None]
+        >>> net = fn.Sequential([fn.Dense(32, "tanh"), fn.Dense(1)], seed=0)
+        >>> found = net.find_learning_rate(X, X**2)
+        >>> 1e-5 < found.suggestion < 1
+        True
+        >>> history = net.fit(X, X**2, optimizer=fn.Adam(found.suggestion), epochs=50, verbose=0)
+        """
+        return learning_rate_finder.find_learning_rate(
+            self, X, y, loss, optimizer, batch_size, start, end, steps, sample_weight, class_weight, threads
+        )
+
     def forward(self, X: Any, training: bool = False, threads: int | None = None) -> NDArray[Any]:
         """The outputs of a batch; with ``training=True``, what :meth:`backward` needs is kept.
 
@@ -572,6 +628,102 @@ class Sequential:
         inputs.check_finite(x, self.dtype, "X")
         return parameters.shared.read(lambda numbers: examine(parameters, numbers, self.layers, x))
 
+    def jacobian(self, x: Any, threads: int | None = None) -> NDArray[Any]:
+        """The derivative of every output with respect to every input, as the network predicts.
+
+        Without dropout and noise, and with running statistics. A category has no derivative: it is 0 there.
+
+        Parameters
+        ----------
+        x : array-like (rows, inputs), or (inputs,) for one row
+        threads : int, optional
+
+        Returns
+        -------
+        ndarray (rows, outputs, inputs), or (outputs, inputs) for one row; the network's dtype
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(2)], inputs=3, seed=0)
+        >>> bool((net.jacobian([1.0, 2.0, 3.0]) == net.layers[0].weight.T).all())
+        True
+        """
+        return derivatives.jacobian(self, x, threads)
+
+    def input_gradient(self, X: Any, y: Any, loss: Any = None, threads: int | None = None) -> NDArray[Any]:
+        """The gradient of each row's loss with respect to that row's inputs, as the network predicts.
+
+        What would change the loss most: for sensitivity, saliency and adversarial examples.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+        loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
+            Default: the loss the network was trained with, else by the last layer.
+        threads : int, optional
+
+        Returns
+        -------
+        ndarray (rows, inputs), the network's dtype
+            Of the loss of the row alone, without penalties; nothing is divided by the number of rows.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(1)], inputs=2, seed=0)
+        >>> net.layers[0].weight = [[1.0], [2.0]]
+        >>> net.input_gradient([[1.0, 1.0]], [0.0], loss="mse")    # of (x0 + 2 x1 - y)^2
+        array([[ 6., 12.]], dtype=float32)
+        """
+        return derivatives.input_gradient(self, X, y, loss, threads)
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copies of all numbers of the network, as Keras lists them.
+
+        Layer after layer, those inside of other layers in their order. Of each layer what is trained, then what is not:
+        weight, bias; ``BatchNorm`` weight, bias, running mean, running variance; ``Normalization`` mean, scale;
+        ``Table`` the vectors of each categorical column, then mean, scale. At the end, with ``scale_targets``, scale
+        and shift of the outputs, mean and factor of the targets. Weights are (inputs, units).
+
+        Returns
+        -------
+        list of ndarray
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(4), fn.BatchNorm(), fn.Dense(1)], inputs=2, seed=0)
+        >>> [array.shape for array in net.get_weights()]
+        [(2, 4), (4,), (4,), (4,), (4,), (4,), (4, 1), (1,)]
+        """
+        return get_weights(self)
+
+    @one_at_a_time
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Take over numbers in the order of :meth:`get_weights`.
+
+        Parameters
+        ----------
+        weights : list of array-like
+            As many as :meth:`get_weights` gives, of the same shapes. The optimizer's state stays.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If one of them does not fit; the network is as before.
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(1)], inputs=2, seed=0)
+        >>> net.set_weights([[[1.0], [2.0]], [3.0]])
+        >>> net.predict([1.0, 1.0])
+        array([[6.]], dtype=float32)
+        """
+        set_weights(self, weights)
+
     def predictor(self) -> _core.Predictor:
         """A frozen copy of the weights, called as a function: the fastest way to the output of one row.
 
@@ -599,6 +751,35 @@ class Sequential:
         The path holds the old file or the new one, whatever happens meanwhile.
         """
         files.save(self, path)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network, as it predicts, to a file that ONNX Runtime and others run.
+
+        One input, "input", (rows, inputs), and one output, "output", (rows, outputs), both of the network's dtype, with
+        any number of rows. Opset 13. Every layer and activation can be written; see docs/interchange.md.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Holds the old file or the new one, whatever happens meanwhile.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            Without the package onnx: ``pip install onnx``, or ``pip install fastnn-cpu[onnx]``.
+        ValueError
+            If the network is larger than the 2 GiB that the format allows.
+
+        Examples
+        --------
+        >>> import fastnn as fn, os, tempfile
+        >>> net = fn.Sequential([fn.Dense(2)], inputs=3, seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.to_onnx(os.path.join(folder, "model.onnx"))    # doctest: +SKIP
+        """
+        from .onnx_export import to_onnx
+
+        to_onnx(self, path)
 
     def summary(self) -> None:
         """Print a table of the layers.

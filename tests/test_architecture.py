@@ -76,21 +76,43 @@ def test_drivers_do_not_know_an_instruction_set() -> None:
             assert not re.search(r"FNN_ISA_|_mm\d*_|VF_LANES|__m\d", text), f"{path.name} knows an instruction set"
 
 
+def imported_by(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name.split(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        return {node.module.split(".")[0]}
+    return set()
+
+
 def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.split(".")[0])
-    return names
+    return set().union(*map(imported_by, ast.walk(ast.parse(path.read_text()))))
 
 
 def test_the_package_does_not_import_what_stands_above_it() -> None:
-    files = sorted((ROOT / "fastnn").glob("*.py"))
+    files = sorted((ROOT / "fastnn").rglob("*.py"))
     assert len(files) > 8
     for path in files:
         assert not imported(path) & {"benchmarks", "examples", "tests", "pickle", "mmap"}, path.name
+
+
+OPTIONAL = {"onnx", "onnxruntime", "matplotlib", "torch", "keras", "tensorflow"}
+
+
+def test_optional_packages_are_imported_inside_functions_only() -> None:
+    for path in sorted((ROOT / "fastnn").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                found = imported_by(node) & OPTIONAL
+                assert not found, f"{path.name} imports {found} when it is imported itself"
+    for name in ("interchange.py", "transplant.py", "weights.py"):
+        assert imported(ROOT / "fastnn" / name) <= {"__future__", "collections", "dataclasses", "numpy", "typing"}
+
+
+def test_only_the_estimators_know_scikit_learn() -> None:
+    for path in sorted((ROOT / "fastnn").rglob("*.py")):
+        if path.parent.name != "sklearn":
+            assert not imported(path) & {"sklearn"}, path.name
+            assert not re.search(r"from \.sklearn|import sklearn", path.read_text(encoding="utf-8")), path.name
 
 
 def test_the_boundary_includes_the_interface_only() -> None:

@@ -13,7 +13,7 @@ import fastnn as fn
 
 MODULES = sorted(
     module.name
-    for module in pkgutil.iter_modules(fn.__path__, "fastnn.")
+    for module in pkgutil.walk_packages(fn.__path__, "fastnn.")
     if not module.name.endswith(("_core", "__main__"))
 )
 PUBLIC = [name for name in fn.__all__ if name != "__version__"]
@@ -37,6 +37,14 @@ SIGNATURES = {
     "Sequential.evaluate": "X, y, loss=None, metrics=()",
     "Sequential.predictor": "",
     "Sequential.save": "path",
+    "Sequential.find_learning_rate": "X, y, loss=None, optimizer='adam', batch_size=32",
+    "Sequential.jacobian": "x",
+    "Sequential.input_gradient": "X, y, loss=None",
+    "Sequential.get_weights": "",
+    "Sequential.set_weights": "weights",
+    "Sequential.to_onnx": "path",
+    "from_torch": "state_dict, activations=None",
+    "from_keras": "weights, activations=None",
     "Sequential.summary": "",
     "Dense": "units, activation=None",
     "Activation": "activation",
