@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import _core, inputs
 from ._memory import allocate
+from .frames import read_features, read_targets
 from .graph import Graph, Operation, build
 from .inputs import Targets
 from .layers import Activation, Layer
@@ -118,7 +119,7 @@ class BackwardCopy:
 def jacobian(net: Sequential, x: Any, threads: int | None) -> NDArray[Any]:
     """See ``Sequential.jacobian``. Every row goes through once for each output, many of these pairs at a time."""
     parameters = net._built()
-    rows = inputs.features(x, parameters.inputs, "x", one_row=True)
+    rows = inputs.features(read_features(net, x, "x")[0], parameters.inputs, "x", one_row=True)
     inputs.check_finite(rows, net.dtype, "x")
     outputs = parameters.outputs
     found: NDArray[Any] = allocate((len(rows), outputs, parameters.inputs), net.dtype)
@@ -173,8 +174,8 @@ def input_gradient(net: Sequential, X: Any, y: Any, loss: Any, threads: int | No
     graph = parameters.graph
     chosen = net._loss if loss is None else loss
     objective = resolve_loss(chosen, graph.last_activation, graph.width, graph.rescale >= 0)
-    x = inputs.training_features(X, parameters.inputs)
-    targets = inputs.targets(y, len(x), objective, graph.width, net.dtype)
+    x = inputs.training_features(read_features(net, X)[0], parameters.inputs)
+    targets = inputs.targets(read_targets(y), len(x), objective, graph.width, net.dtype)
     inputs.check_finite(x, net.dtype, "X")
     found: NDArray[Any] = allocate(x.shape, net.dtype)
     most = min(len(x), ROWS_AT_A_TIME)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import positive, whole_number
+from .frames import read_features, read_targets
 from .learning import find_categories, forget_categories, learn
 from .losses import resolve_loss
 from .optimizers import Optimizer, resolve_optimizer
@@ -122,12 +123,12 @@ def find_learning_rate(
         raise ValueError(f"end must be above start, {low:g}, not {high:g}")
     rates = np.geomspace(low, high, whole_number(steps, "steps", least=FEWEST_STEPS))
     chosen = resolve_optimizer(optimizer)
-    x = inputs.training_features(X, net.inputs)
     try:
+        x = inputs.training_features(read_features(net, X, learn=True)[0], net.inputs)
         find_categories(net, x)
         graph = net._graph_for(x.shape[1])
         objective = resolve_loss(loss, graph.last_activation, graph.width, graph.rescale >= 0)
-        targets = inputs.targets(y, len(x), objective, graph.width, net.dtype)
+        targets = inputs.targets(read_targets(y), len(x), objective, graph.width, net.dtype)
         weights = inputs.sample_weights(sample_weight, len(x))
         weights = inputs.class_weights(class_weight, targets, objective, graph.width, weights)
         inputs.check_finite(x, net.dtype, "X")

@@ -78,6 +78,14 @@ def test_numbers_are_those_of_the_array(make):
     assert one.train_step(ARRAY, Y) == other.train_step(frame, Y)
     assert digest(one.forward(ARRAY, training=True)) == digest(other.forward(frame, training=True))
     assert str(one.health(ARRAY)) == str(other.health(frame))
+    assert digest(one.jacobian(ARRAY)) == digest(other.jacobian(frame))
+    assert digest(one.input_gradient(ARRAY, Y)) == digest(other.input_gradient(frame, Y))
+    assert one.find_learning_rate(ARRAY, Y).suggestion == other.find_learning_rate(frame, Y).suggestion
+    assert fn.check_gradients(one, ARRAY, Y, tol=1) == fn.check_gradients(other, frame, Y, tol=1)
+    fresh = regressor()
+    found, wanted = fresh.find_learning_rate(frame, Y), regressor().find_learning_rate(ARRAY, Y)
+    assert digest(found.losses) == digest(wanted.losses)
+    assert fresh.feature_names is None
 
 
 @every
@@ -181,6 +189,10 @@ def test_texts_are_numbered(make, tmp_path):
     for net in (other, fn.load(tmp_path / "model.fnn"), pickle.loads(pickle.dumps(other))):
         assert digest(net.predict(people(make))) == digest(one.predict(plain)) == digest(net.predict(plain))
         assert net.layers[0].texts == layer.texts
+    fresh = regressor(table())
+    before = everything(fresh)
+    assert len(fresh.find_learning_rate(people(make), Y).losses)
+    assert everything(fresh) == before
     new = make({"job": ["pilot"], "age": [30], "town": ["Oslo"], "height": [0.5]})
     assert digest(other.predict(new)) == digest(one.predict([[-1, 30, 0, 0.5]]))
     other.fit(people(make), Y, epochs=1, verbose=0)
