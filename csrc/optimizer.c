@@ -43,7 +43,6 @@ static void average_frozen(ptrdiff_t n, const real *params, real share, real *av
     for (ptrdiff_t i = 0; i < n; i++) average[i] += share * (params[i] - average[i]);
 }
 
-/* n neighbouring parameters of a segment, from element `begin` of the flat vectors. */
 static void prepare_rule(const update_step *step, double learning_rate, double *constants) {
     const fnn_optimizer *optimizer = &step->optimizer;
     const fnn_rule_step rule = {learning_rate, optimizer->hyper, optimizer->step, optimizer->product};
@@ -52,6 +51,7 @@ static void prepare_rule(const update_step *step, double learning_rate, double *
 
 void FNN_TYPED(prepare_update)(update_step *step) { prepare_rule(step, step->learning_rate, step->constants); }
 
+/* n neighbouring parameters of a segment, from element `begin` of the flat vectors. */
 static int update_elements(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels, const update_step *step,
                            const fnn_segment *s, ptrdiff_t begin, ptrdiff_t n, real *params, const real *grads) {
     const fnn_optimizer *optimizer = &step->optimizer;

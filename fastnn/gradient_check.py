@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import number
+from .frames import read_features, read_targets
 from .layers import place_of
 from .losses import Objective, resolve_loss
 from .parameters import Parameters
@@ -72,11 +73,11 @@ def check_gradients(
         raise TypeError(f"net must be a Sequential, not {type(net).__name__}")
     tol = number(tol, "tol")
     double = np.dtype(np.float64)
-    x = inputs.training_features(X, net.inputs)
+    x = inputs.training_features(read_features(net, X)[0], net.inputs)
     rows = x.shape[0]
     graph = net._graph_for(x.shape[1])
     objective = resolve_loss(loss, graph.last_activation, graph.width, graph.rescale >= 0)
-    targets = inputs.targets(y, rows, objective, graph.width, double)
+    targets = inputs.targets(read_targets(y), rows, objective, graph.width, double)
     weights = inputs.sample_weights(sample_weight, rows)
     inputs.check_finite(x, double, "X")
 

@@ -83,8 +83,7 @@ def numbers(x: object, argument: str) -> NDArray[Any]:
 
 
 def features(x: object, width: int | None, argument: str, *, one_row: bool = False) -> NDArray[Any]:
-    """X as (rows, width); a vector is one row where that is allowed. A sparse matrix becomes SparseRows, which stand for
-    an array."""
+    """X as (rows, width); a vector is one row where that is allowed. A sparse matrix becomes SparseRows."""
     array = cast("NDArray[Any]", compressed(x, argument)) if is_sparse_matrix(x) else numbers(x, argument)
     if array.ndim == 1 and one_row and (width is None or array.shape[0] == width):
         array = array.reshape(1, -1)

@@ -195,7 +195,7 @@ class Sequential:
             Of a sparse matrix only the rows of a batch are made dense. A table of pandas, polars or pyarrow becomes an
             array, and its names are kept (:attr:`feature_names`). A stream of batches, (X, y) or (X, y,
             sample_weight), comes without `y`, `batch_size` and `shuffle`: batches are as they come; see docs/data.md.
-        y : array-like
+        y : array-like, or a column or table of numbers
             (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
             probabilities; for several quantiles (rows,), for "gaussian_nll" (rows, outputs / 2).
         loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional

@@ -317,7 +317,7 @@ def mean_and_scale(
         and go on from what there is, with the same bits."""
         last = min(first + ROWS_AT_A_TIME, n)
         step = last - first if len(chosen) == 1 else max(1, ELEMENTS_AT_A_TIME // x.shape[1])
-        found = np.add.reduce(of(piece(first, min(first + step, last))), axis=0)
+        found: NDArray[np.float64] = np.add.reduce(of(piece(first, min(first + step, last))), axis=0)
         for at in range(first + step, last, step):
             found = np.add.reduce(np.concatenate((found[np.newaxis], of(piece(at, min(at + step, last))))), axis=0)
         return found

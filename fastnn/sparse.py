@@ -98,7 +98,9 @@ def compressed(x: Any, argument: str) -> SparseRows:
     indices, starts = np.ascontiguousarray(matrix.indices, kind), np.ascontiguousarray(matrix.indptr, kind)
     rows, columns = matrix.shape
     fits = len(indices) == len(values) and len(starts) == rows + 1
-    fits = fits and starts[0] >= 0 and starts[-1] <= len(values) and bool((starts[1:] >= starts[:-1]).all())
+    fits = (
+        fits and starts[0] >= 0 and starts[-1] <= len(values) and bool(np.greater_equal(starts[1:], starts[:-1]).all())
+    )
     used = indices[: starts[-1]] if fits else indices
     if not fits or (len(used) and not (used.min() >= 0 and used.max() < columns)):
         raise ValueError(f"{argument} is a damaged sparse matrix: its indices are not those of {rows} x {columns}")

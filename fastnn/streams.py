@@ -54,7 +54,10 @@ def is_stream(X: Any, y: Any, steps_per_epoch: Any) -> bool:
             raise TypeError(f"X is a {type(X).__name__} and y is missing: needed are arrays, or an iterable of (X, y)")
         return True
     if isinstance(X, Iterator):
-        raise TypeError("X is an iterator, and y is given: a stream brings (X, y) in each batch, so call fit(batches)")
+        raise TypeError(
+            f"X is a {type(X).__name__} object, and y is given: a stream brings (X, y) in each batch, so call "
+            "fit(batches)"
+        )
     if steps_per_epoch is not None:
         raise ValueError("steps_per_epoch is for streams, fit(batches): with arrays an epoch has every row once")
     return False
@@ -303,9 +306,7 @@ class StreamFit(Fit):
         made = step + 1
         return made == self.steps or made % STEPS_BETWEEN == 0 or made & step == 0
 
-    def _train_on(
-        self, batch: Batch, epoch: int, step: int, before: NDArray[Any], kept: _Kept
-    ) -> tuple[float, float]:
+    def _train_on(self, batch: Batch, epoch: int, step: int, before: NDArray[Any], kept: _Kept) -> tuple[float, float]:
         """One step -> loss sum, weight sum."""
         rows = batch.x.shape[0]
         if rows > self.batch:

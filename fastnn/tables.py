@@ -55,7 +55,7 @@ def checked_categories(value: object, argument: str) -> int:
 def _columns(columns: object, argument: str) -> tuple[Any, ...]:
     """Columns of X, by number or by name."""
     if isinstance(columns, str) or not isinstance(columns, Iterable):
-        raise TypeError(f"{argument} must be a list of columns of X, 0, 1, 2 ... or names, not {columns!r}")
+        raise TypeError(f"{argument} must be a list of columns of X, 0, 1, 2 ..., not {columns!r}")
     return tuple(_column(column, f"{argument}[{place}]") for place, column in enumerate(columns))
 
 

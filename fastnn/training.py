@@ -163,7 +163,9 @@ class Fit:
         X, _ = read_features(self.net, X, "validation_data[0]", names=self.names)
         x = inputs.training_features(X, self.parameters.inputs, "validation_data[0]")
         rows, outputs, dtype = x.shape[0], self.parameters.outputs, self.net.dtype
-        y = inputs.targets(read_targets(y_given, "validation_data[1]"), rows, objective, outputs, dtype, "validation_data[1]")
+        y = inputs.targets(
+            read_targets(y_given, "validation_data[1]"), rows, objective, outputs, dtype, "validation_data[1]"
+        )
         weights = inputs.sample_weights(weight[0] if weight else None, rows, "validation_data[2]")
         inputs.check_finite(x, dtype, "validation_data[0]")
         check_categories(self.net, x, "validation_data[0]")

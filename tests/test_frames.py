@@ -78,6 +78,14 @@ def test_numbers_are_those_of_the_array(make):
     assert one.train_step(ARRAY, Y) == other.train_step(frame, Y)
     assert digest(one.forward(ARRAY, training=True)) == digest(other.forward(frame, training=True))
     assert str(one.health(ARRAY)) == str(other.health(frame))
+    assert digest(one.jacobian(ARRAY)) == digest(other.jacobian(frame))
+    assert digest(one.input_gradient(ARRAY, Y)) == digest(other.input_gradient(frame, Y))
+    assert one.find_learning_rate(ARRAY, Y).suggestion == other.find_learning_rate(frame, Y).suggestion
+    assert fn.check_gradients(one, ARRAY, Y, tol=1) == fn.check_gradients(other, frame, Y, tol=1)
+    fresh = regressor()
+    found, wanted = fresh.find_learning_rate(frame, Y), regressor().find_learning_rate(ARRAY, Y)
+    assert digest(found.losses) == digest(wanted.losses)
+    assert fresh.feature_names is None
 
 
 @every
@@ -94,7 +102,7 @@ def test_targets_in_a_table_or_a_column(make):
     fn.Sequential([fn.Dense(3, "softmax")], seed=0).fit(ARRAY, labels, epochs=1, verbose=0)
     with pytest.raises((ValueError, TypeError), match="encoded as 0, 1, 2"):
         fn.Sequential([fn.Dense(3, "softmax")], seed=0).fit(ARRAY, make({"y": TOWNS})["y"], verbose=0)
-    with pytest.raises((ValueError, TypeError), match="y.*(missing|nan)"):
+    with pytest.raises((ValueError, TypeError), match=r"y.*(missing|nan)"):
         regressor().fit(ARRAY, make({"y": [None, 2] * (ROWS // 2)})["y"], verbose=0)
 
 
@@ -181,6 +189,10 @@ def test_texts_are_numbered(make, tmp_path):
     for net in (other, fn.load(tmp_path / "model.fnn"), pickle.loads(pickle.dumps(other))):
         assert digest(net.predict(people(make))) == digest(one.predict(plain)) == digest(net.predict(plain))
         assert net.layers[0].texts == layer.texts
+    fresh = regressor(table())
+    before = everything(fresh)
+    assert len(fresh.find_learning_rate(people(make), Y).losses)
+    assert everything(fresh) == before
     new = make({"job": ["pilot"], "age": [30], "town": ["Oslo"], "height": [0.5]})
     assert digest(other.predict(new)) == digest(one.predict([[-1, 30, 0, 0.5]]))
     other.fit(people(make), Y, epochs=1, verbose=0)
@@ -228,7 +240,7 @@ def test_a_stream_of_tables():
     with pytest.warns(UserWarning, match="first batch"):
         other.fit([(people(pandas, slice(i, i + 10)), Y[i : i + 10]) for i in (0, 10, 20)], epochs=2, verbose=0)
     assert other.layers[0].texts == one.layers[0].texts and other.feature_names == one.feature_names
-    with pytest.raises(ValueError, match="batch 2 of epoch 1: X has other columns.*without 'town'"):
+    with pytest.raises(ValueError, match=r"batch 2 of epoch 1: X has other columns.*without 'town'"):
         given = [(people(pandas), Y), (people(pandas).drop(columns="town"), Y)]
         other.fit(given, epochs=1, verbose=0)
 
@@ -291,11 +303,11 @@ def test_tables_that_do_not_fit():
         fn.Sequential([table(), fn.Dense(1)], inputs=4)
     pickle.loads(pickle.dumps(net)).fit(people(pandas), Y, epochs=1, verbose=0)
     net.fit(people(pandas), Y, epochs=1, verbose=0)
-    with pytest.raises(TypeError, match="column 'job' has dtype .*held text when the network was fitted"):
+    with pytest.raises(TypeError, match=r"column 'job' has dtype .*held text when the network was fitted"):
         net.predict(people(pandas).assign(job=3))
     numbered = regressor(fn.Table(categorical=["job"]))
     numbered.fit(people(pandas).assign(job=3), Y, epochs=1, verbose=0)
-    with pytest.raises(TypeError, match="column 'job' holds text.*held numbers when the network was fitted"):
+    with pytest.raises(TypeError, match=r"column 'job' holds text.*held numbers when the network was fitted"):
         numbered.predict(people(pandas))
 
 
@@ -305,6 +317,19 @@ def test_lazy_tables_and_columns_of_one_name():
         regressor().fit(pl.LazyFrame(NUMBERS), Y, verbose=0)
     with pytest.raises(ValueError, match="cannot be read as a table"):
         regressor().fit(pd.DataFrame(ARRAY, columns=["a", "a", "b"]), Y, verbose=0)
+
+
+def test_nothing_is_imported_for_arrays():
+    python(
+        """
+        import sys, numpy as np, fastnn as fn
+        net = fn.Sequential([fn.Table(numeric=[0], categorical=[1]), fn.Dense(1)], seed=0)
+        net.fit(np.eye(2), [1.0, 2.0], epochs=1, verbose=0)
+        net.fit([(np.eye(2), [1.0, 2.0])], epochs=1, verbose=0)
+        net.predict([[1, 0]])
+        assert not {"narwhals", "scipy", "pandas", "polars", "pyarrow"} & set(sys.modules)
+        """
+    )
 
 
 def test_without_narwhals():

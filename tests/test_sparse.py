@@ -73,6 +73,9 @@ def test_all_that_reads_x_gives_the_bits_of_the_array(dtype, kind, is_wide):
     assert digest(one.backward(np.ones((ROWS, 3)))) == digest(other.backward(np.ones((ROWS, 3))))
     assert digest(one.grads) == digest(other.grads)
     assert str(one.health(dense)) == str(other.health(x))
+    assert digest(one.jacobian(dense)) == digest(other.jacobian(x))
+    assert digest(one.input_gradient(dense, Y)) == digest(other.input_gradient(x, Y))
+    assert digest(one.find_learning_rate(dense, Y).losses) == digest(other.find_learning_rate(x, Y).losses)
     assert fn.check_gradients(other, x, Y) == fn.check_gradients(one, dense, Y)
 
 

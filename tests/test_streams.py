@@ -110,7 +110,7 @@ def test_iterators_generators_and_lists():
         ((batch for batch in given * 2), {"epochs": 2, "steps_per_epoch": 4}),
         (given, {"epochs": 2, "steps_per_epoch": 4}),
         (given * 2, {"epochs": 2, "steps_per_epoch": 4}),
-        (map(lambda batch: batch, given * 2), {"epochs": 1}),
+        (zip(*zip(*given * 2, strict=True), strict=True), {"epochs": 1}),
     ]
     for stream, arguments in ways:
         net = classifier()
