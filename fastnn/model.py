@@ -175,6 +175,8 @@ class Sequential:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
+        checkpoint: Any = None,
+        resume: bool = False,
     ) -> History:
         """Train on rows of X with targets y.
 
@@ -232,6 +234,13 @@ class Sequential:
             Batches whose gradients are summed before an update. As all of a batch is never in memory at once, this is
             the same, bit for bit, as a `batch_size` so many times larger; in loops of your own,
             ``backward(accumulate=True)`` sums.
+        checkpoint : path or :class:`RunCheckpoint`, optional
+            File to write down where training is: of a path every minute, at the end, and when an exception such as
+            Ctrl-C ends it. The one before it is kept as well, with ".previous" behind the name.
+        resume : bool, default False
+            Go on from the checkpoint, to the same bits as if training had never been stopped; `epochs` is the total
+            then. It must be of this very run: network, loss, optimizer, data, batch size and so on. Without a file,
+            training starts from the beginning; a run that is finished returns at once.
 
         Returns
         -------
@@ -258,6 +267,7 @@ class Sequential:
         asked = FitArguments(
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
             callbacks, sample_weight, class_weight, threads, verbose, schedule, clip_norm, clip_value, accumulate,
+            checkpoint, resume,
         )  # fmt: skip
         try:
             fit = Fit(self, asked)
