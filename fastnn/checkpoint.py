@@ -118,8 +118,8 @@ class CheckpointFiles:
                 raise ValueError(f"checkpoint: {path} is no file, and will not be replaced by one")
         if not resume and os.path.exists(self.newest) and not _is_checkpoint(self.newest):
             raise ValueError(
-                f"checkpoint: {self.newest} is there already and is no checkpoint of a run: it will not be overwritten. "
-                "Give another name, or remove it"
+                f"checkpoint: {self.newest} is there already and is no checkpoint of a run: it will not be "
+                "overwritten. Give another name, or remove it"
             )
 
     def write(self, content: bytes) -> None:

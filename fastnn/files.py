@@ -42,7 +42,9 @@ def to_bytes(
     from hashlib import sha256
 
     parameters = net._built()
-    content = parameters.shared.at_rest(lambda: _unsigned(net, parameters, further or {}, tensors or {}))[:-DIGEST_BYTES]
+    content = parameters.shared.at_rest(lambda: _unsigned(net, parameters, further or {}, tensors or {}))[
+        :-DIGEST_BYTES
+    ]
     return content + sha256(content).digest()
 
 

@@ -56,7 +56,8 @@ def fingerprint(fit: Fit, asked: FitArguments, epochs: int) -> dict[str, Any]:
         y_type = np.int32 if y.values is None else dtype
         arrays = _of_array(x, dtype), _of_array(y.y, y_type), _of_array(weights, np.float64)
         found["validation_data"] = dict(zip(("X", "y", "sample_weight"), arrays, strict=True))
-    return _without_learned(json.loads(json.dumps(found, default=float)))
+    plain: dict[str, Any] = _without_learned(json.loads(json.dumps(found, default=float)))
+    return plain
 
 
 def _without_learned(found: Any) -> Any:

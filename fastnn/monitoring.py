@@ -164,8 +164,8 @@ class EarlyStopping(Callback):
         if self._snapshot is not None and self.best_epoch is not None:
             if "numbers" not in state:
                 raise ValueError(
-                    "resume: the checkpoint has no best weights, because its EarlyStopping had restore_best=False: give "
-                    "that again"
+                    "resume: the checkpoint has no best weights, because its EarlyStopping had restore_best=False: "
+                    "give that again"
                 )
             self._snapshot.load_state_dict(state)
 

@@ -217,7 +217,7 @@ class Saver:
         done = min(fit.place.steps * fit.batch, fit.rows)
         return slice(0, done) if fit.order is None else fit.order[:done]
 
-    # ---- when ---------------------------------------------------------------------------------------------------------
+    # ---- when --------------------------------------------------------------------------------------------------------
 
     def _set_clock(self) -> None:
         self._next = monotonic() + (self._every.seconds or 0.0)
@@ -271,7 +271,7 @@ class Saver:
             fit.last_rate = rate if fit.factors is None else float(rate * fit.factors[place.steps - 1])
         self._write()
 
-    # ---- writing ------------------------------------------------------------------------------------------------------
+    # ---- writing -----------------------------------------------------------------------------------------------------
 
     def _write(self) -> None:
         """Write where the fit is, unless that is written already. A full disk is no reason to stop training."""
@@ -286,7 +286,9 @@ class Saver:
             self._files.write(self._content(stopped))
             self._written = here
         except (OSError, MemoryError) as error:
-            warnings.warn(f"checkpoint {self._files.newest} could not be written: {error}", RuntimeWarning, stacklevel=6)
+            warnings.warn(
+                f"checkpoint {self._files.newest} could not be written: {error}", RuntimeWarning, stacklevel=6
+            )
         self._set_clock()
 
     def _content(self, stopped: bool) -> bytes:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Exact resume: stopped after any batch, a run ends with the bits of one that was never stopped.
 
-The runs are in ``resume_runs.py``. Each is made once with a checkpoint after every batch; every one of these is then gone
-on from, with everything made anew, on other threads, some in other processes.
+The runs are in ``resume_runs.py``. Each is made once with a checkpoint after every batch; every one of these is then
+gone on from, with everything made anew, on other threads, some in other processes.
 """
 
 import os
@@ -427,6 +427,7 @@ def test_a_log_has_each_epoch_once(kind, tmp_path):
 
 def test_the_best_file_stays_the_best(tmp_path):
     """A value that was best before is not forgotten."""
+
     def fit(folder, **more):
         saving = fn.Checkpoint(folder / "best-{epoch}", monitor="loss", save_best_only=True, mode="max")
         return fit_plain(callbacks=[saving], optimizer=fn.Adam(0.05), **more), saving
@@ -483,7 +484,7 @@ def test_all_kinds_of_values_come_back(tmp_path):
             assert found.dtype == value.dtype.newbyteorder("=") and found.shape == value.shape, name
             assert (found == value).all(), name
         else:
-            assert found == value or name == "nan" and np.isnan(found), name
+            assert found == value or (name == "nan" and np.isnan(found)), name
 
 
 def test_best_weights_that_were_not_kept_cannot_come_back(tmp_path):
@@ -667,7 +668,9 @@ def test_the_one_before_leads_to_the_same_bits_and_is_not_lost(two, damage, monk
         two.unlink()
     else:
         half = len(content) // 2
-        two.write_bytes({"empty": b"", "half": content[:half], "flip": content[:half] + b"x" + content[half + 1 :]}[damage])
+        two.write_bytes(
+            {"empty": b"", "half": content[:half], "flip": content[:half] + b"x" + content[half + 1 :]}[damage]
+        )
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -743,7 +746,7 @@ def test_killed_at_any_moment_and_started_again(reference, tmp_path):
         import fastnn as fn
         from resume_runs import RUNS, digest, run
         class Slow(fn.Callback):
-            def on_batch_end(self, net, step, logs): time.sleep(0.008)
+            def on_batch_end(self, net, step, logs): time.sleep(0.02)
         net, arguments = RUNS["all at once"]()
         arguments["callbacks"].append(Slow())
         print("ready", flush=True)
@@ -758,7 +761,7 @@ def test_killed_at_any_moment_and_started_again(reference, tmp_path):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout.readline() == "ready\n"
             if attempt < 12:
-                time.sleep(np.random.default_rng().uniform(0.02, 0.2))
+                time.sleep(np.random.default_rng().uniform(0.02, 0.25))
                 child.kill()
             said = child.stdout.read()
         if said:
@@ -771,7 +774,7 @@ def test_killed_at_any_moment_and_started_again(reference, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("name", ["plain", "in order", "python loss"])
+@pytest.mark.parametrize("name", RUNS)
 def test_ctrl_c_at_any_moment_leaves_the_last_completed_step(name, reference, tmp_path):
     """And from there, interrupted again and again, the run comes to its end with the same bits."""
     said = python(
@@ -787,14 +790,14 @@ def test_ctrl_c_at_any_moment_leaves_the_last_completed_step(name, reference, tm
         signal.signal(signal.SIGALRM, ring)
         run(name, path)  # imports what is needed
         interrupted = 0
-        for repeat in range(10):
+        for repeat in range(60):
             os.unlink(path)
             if os.path.exists(path + ".previous"):
                 os.unlink(path + ".previous")
             while True:
                 working = True
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-2))
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 4e-3))
                     net = run(name, fn.RunCheckpoint(path, epochs=10**9), resume=True, threads=1 + interrupted % 2)
                     working = False
                     break
@@ -802,6 +805,7 @@ def test_ctrl_c_at_any_moment_leaves_the_last_completed_step(name, reference, tm
                     working = False
                     interrupted += 1
             print(digest(net))
+        signal.setitimer(signal.ITIMER_REAL, 0)
         assert interrupted > 20, interrupted
         """,
         HERE, name, tmp_path / "run.ckpt",
