@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 1 << 20  # numbers of an array that are looked at: some milliseconds
 FEWEST_ROWS = 16
-STEPS_LOOKED_AT = 100  # of a schedule
+STEPS_LOOKED_AT = 32  # of a schedule
 
 
 def fingerprint(fit: Fit, asked: FitArguments, epochs: int) -> dict[str, Any]:
