@@ -7,7 +7,6 @@ are not in it: results do not depend on them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,8 @@ STEPS_LOOKED_AT = 32  # of a schedule
 
 def fingerprint(fit: Fit, asked: FitArguments, epochs: int) -> dict[str, Any]:
     """Of a fit over so many epochs, in what JSON has words for."""
+    import json
+
     net, loss, dtype = fit.net, fit.objective.loss, fit.net.dtype
     found = {
         "network": {
