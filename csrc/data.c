@@ -2,6 +2,7 @@
  *
  * Two steps: elements that do not lie side by side are first gathered as they are, a chunk at a time; side by side,
  * each type has one loop that converts (unaligned loads go through memcpy, which compilers turn into plain ones).
+ * Compressed rows are zeros, with the numbers scattered over them.
  * To add a type: a row in NUMBER_TYPES, or a case beside float16 when C has no such type.
  *
  * SPDX-License-Identifier: BSD-3-Clause
@@ -35,7 +36,7 @@ static ptrdiff_t item_bytes(int type) {
         NUMBER_TYPES(SIZE)
 #undef SIZE
     case FNN_DATA_FLOAT16: return 2;
-    default: return 1; /* FNN_BOOL */
+    default: return 1; /* FNN_BOOL; FNN_CSR has no items */
     }
 }
 
@@ -157,10 +158,48 @@ static inline void copy_bytes(unsigned char *out, const unsigned char *from, siz
     }
 }
 
+static int64_t index_at(const fnn_csr *csr, const void *indices, ptrdiff_t place) {
+    if (!csr->wide) {
+        int32_t index;
+        memcpy(&index, (const unsigned char *)indices + 4 * place, sizeof index);
+        return index;
+    }
+    int64_t index;
+    memcpy(&index, (const unsigned char *)indices + 8 * place, sizeof index);
+    return index;
+}
+
+/* Zeros, and over them what the row has, converted a chunk at a time. */
+static void read_compressed_row(const fnn_csr *csr, ptrdiff_t row, ptrdiff_t columns, int real_type, void *out) {
+    enum { AT_A_TIME = 256 };
+    double chunk[AT_A_TIME]; /* aligned for both types */
+    const ptrdiff_t item = item_bytes(csr->type);
+    const int64_t first = index_at(csr, csr->starts, row), last = index_at(csr, csr->starts, row + 1);
+    memset(out, 0, (size_t)columns * (real_type == FNN_FLOAT64 ? sizeof(double) : sizeof(float)));
+    if (first < 0 || last > csr->n) return;
+    for (int64_t from = first; from < last; from += AT_A_TIME) {
+        const ptrdiff_t place = (ptrdiff_t)from;
+        const ptrdiff_t count = last - from < AT_A_TIME ? (ptrdiff_t)(last - from) : AT_A_TIME;
+        convert((const unsigned char *)csr->values + place * item, count, csr->type, real_type, chunk, 0);
+        for (ptrdiff_t j = 0; j < count; j++) {
+            const int64_t column = index_at(csr, csr->indices, place + j);
+            if (column < 0 || column >= columns) continue;
+            if (real_type == FNN_FLOAT64)
+                ((double *)out)[column] = chunk[j];
+            else
+                memcpy((float *)out + column, (const unsigned char *)chunk + 4 * j, sizeof(float));
+        }
+    }
+}
+
 void fnn_read_row(const fnn_array *array, ptrdiff_t row, int real_type, void *out) {
     const int type = array->type;
     const ptrdiff_t n = array->columns, item = item_bytes(type);
     if (n == 0) return;
+    if (type == FNN_CSR) {
+        read_compressed_row(array->data, row, n, real_type, out);
+        return;
+    }
     if (array->column_stride_bytes == item) {
         const unsigned char *from = element(array, row, 0);
         if (type == (real_type == FNN_FLOAT64 ? FNN_DATA_FLOAT64 : FNN_DATA_FLOAT32)) {
@@ -215,7 +254,7 @@ void fnn_read_rows(const fnn_array *array, const int64_t *order, ptrdiff_t first
 
 void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row) {
     const ptrdiff_t item = item_bytes(array->type);
-    if (array->columns == 0 || array->column_stride_bytes != item) return;
+    if (array->columns == 0 || array->column_stride_bytes != item || array->type == FNN_CSR) return;
     const ptrdiff_t most = PREFETCH_BYTES / item;
     const ptrdiff_t bytes = (array->columns < most ? array->columns : most) * item;
     const unsigned char *from = element(array, row, 0);

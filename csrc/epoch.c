@@ -299,6 +299,7 @@ static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *
         step.slots = FNN_TYPED(slots_of)(t->network, step.rows);
         step.draw = t->draw + (uint64_t)at->steps;
         step.update.learning_rate = t->learning_rates[t->n_learning_rates > 1 ? at->steps : 0];
+        FNN_TYPED(prepare_update)(&step.update);
         const int dropped = call->plan.depth_first ? step_depth_first(call, &step, team, thread, threads)
                                                    : step_by_layers(call, &step, team, thread, threads);
         if (dropped) {
@@ -323,29 +324,31 @@ static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *
     }
 }
 
-/* One period of the run (pace.h): all threads, or thread 0 while the others wait. */
-static void run_period(train_call *call, progress *at, fnn_team *team, int thread, int threads) {
-    fnn_pace *pace = call->training->pace;
+/* Some periods of the run (pace.h): one on all threads, or those that thread 0 makes alone while the others wait. */
+static void run_periods(train_call *call, progress *at, fnn_team *team, int thread, int threads) {
+    const fnn_training *t = call->training;
+    fnn_pace *pace = t->pace;
+    const double guess = 3 * call->row_work * (double)t->batch / WORK_PER_SECOND;
     if (thread == 0) {
-        const double guess = 3 * call->row_work * (double)call->training->batch / WORK_PER_SECOND;
-        const ptrdiff_t steps = fnn_pace_steps(pace, guess), left = call->training->n_steps - at->steps;
-        call->until = at->steps + (steps < left ? steps : left);
         call->alone = pace->alone || threads == 1;
+        call->until = at->steps + fnn_pace_steps(pace, guess);
+        if (call->until > t->n_steps) call->until = t->n_steps;
     }
     fnn_team_barrier(team, thread);
     const int alone = call->alone;
-    const ptrdiff_t before = at->steps;
-    if (!alone) {
-        run_some(call, at, call->until, team, thread, threads);
-    } else if (thread == 0) {
-        run_some(call, at, call->until, fnn_team_alone(), 0, 1);
-        call->reached = *at;
-    }
-    if (thread == 0) {
+    ptrdiff_t before = at->steps;
+    if (!alone) run_some(call, at, call->until, team, thread, threads);
+    while (thread == 0) {
+        if (alone) run_some(call, at, call->until, fnn_team_alone(), 0, 1);
         const double now = fnn_seconds();
         fnn_pace_add(pace, alone, now - call->since, at->steps - before);
         call->since = now;
+        if (!alone || at->over || (threads > 1 && !pace->alone)) break;
+        before = at->steps;
+        call->until = before + fnn_pace_steps(pace, guess);
+        if (call->until > t->n_steps) call->until = t->n_steps;
     }
+    if (alone && thread == 0) call->reached = *at;
     fnn_team_barrier(team, thread);
     if (alone) *at = call->reached;
 }
@@ -362,7 +365,7 @@ static void run_steps(void *context, fnn_team *team, int thread, int threads) {
     fnn_team_barrier(team, thread);
     while (!at.over) {
         if (t->pace)
-            run_period(call, &at, team, thread, threads);
+            run_periods(call, &at, team, thread, threads);
         else
             run_some(call, &at, t->n_steps, team, thread, threads);
     }

@@ -81,7 +81,8 @@ typedef struct {
 
 typedef enum {
     FNN_BOOL, FNN_INT8, FNN_UINT8, FNN_INT16, FNN_UINT16, FNN_INT32, FNN_UINT32, FNN_INT64, FNN_UINT64,
-    FNN_DATA_FLOAT16, FNN_DATA_FLOAT32, FNN_DATA_FLOAT64
+    FNN_DATA_FLOAT16, FNN_DATA_FLOAT32, FNN_DATA_FLOAT64,
+    FNN_CSR /* of X only: most numbers are 0; data is a fnn_csr, and strides mean nothing */
 } fnn_data_type;
 
 /* A caller's matrix, read where it lies and converted row by row. Any strides (0, negative, unaligned), native byte
@@ -93,6 +94,18 @@ typedef struct {
     ptrdiff_t row_stride_bytes, column_stride_bytes;
 } fnn_array;
 
+/* A matrix in compressed rows: the numbers of row i that are not 0 are values[starts[i]] .. values[starts[i + 1] - 1], and
+ * their columns the indices at the same places, in any order, each once. They are dense only while a batch is worked
+ * on. Rows and columns that are not there are passed over: nobody else may write here, but nothing is believed. */
+typedef struct {
+    const void *values;  /* [n], side by side */
+    const void *indices; /* [n] */
+    const void *starts;  /* [rows + 1] */
+    ptrdiff_t n;
+    int32_t type; /* fnn_data_type of values, but FNN_CSR */
+    int32_t wide; /* nonzero: indices and starts are int64_t, else int32_t */
+} fnn_csr;
+
 /* What the outputs are compared with: labels (class numbers, already checked to lie in [0, outputs)) or values
  * (rows, outputs). Exactly one is given. */
 typedef struct {
@@ -100,7 +113,9 @@ typedef struct {
     fnn_array values;      /* data NULL when labels are given */
 } fnn_targets;
 
-/* The first element, counted row by row, that is not finite once converted to real_type; -1 when all are. */
+/* Of these arrays none is FNN_CSR: its values are an array of their own.
+ *
+ * The first element, counted row by row, that is not finite once converted to real_type; -1 when all are. */
 ptrdiff_t fnn_first_nonfinite(const fnn_array *array, int real_type);
 /* The first element, counted row by row, outside [low, high] or not a number; -1 when there is none. */
 ptrdiff_t fnn_first_outside(const fnn_array *array, double low, double high);
@@ -149,7 +164,7 @@ typedef struct {
     int32_t trial;     /* they are made so to find out */
     double spent;      /* in this period */
     ptrdiff_t steps;   /* in this period */
-    double since_trial;
+    double since_trial, next_trial; /* seconds since the last one, and how long after it the next is due */
 } fnn_pace;
 
 typedef struct {

@@ -136,16 +136,17 @@ static inline void gate_open(fnn_gate *gate) {
     if (atomic_load(&gate->sleepers) != 0) gate_wake(gate);
 }
 
-/* Waits until number is not `seen` any more: looks `spins` times, then sleeps. */
-static inline void gate_wait(fnn_gate *gate, uint32_t seen, int spins) {
+/* Waits until number is not `seen` any more: looks `spins` times, then sleeps. Returns whether it slept. */
+static inline int gate_wait(fnn_gate *gate, uint32_t seen, int spins) {
     for (; spins > 0; spins--) {
-        if (gate_number(gate) != seen) return;
+        if (gate_number(gate) != seen) return 0;
         pause_briefly();
     }
-    if (gate_number(gate) != seen) return;
+    if (gate_number(gate) != seen) return 0;
     atomic_fetch_add(&gate->sleepers, 1);
     while (atomic_load(&gate->number) == seen) gate_sleep(gate, seen);
     atomic_fetch_sub(&gate->sleepers, 1);
+    return 1;
 }
 
 #endif

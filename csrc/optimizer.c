@@ -42,6 +42,14 @@ static void average_frozen(ptrdiff_t n, const real *params, real share, real *av
 }
 
 /* n neighbouring parameters of a segment, from element `begin` of the flat vectors. */
+static void prepare_rule(const update_step *step, double learning_rate, double *constants) {
+    const fnn_optimizer *optimizer = &step->optimizer;
+    const fnn_rule_step rule = {learning_rate, optimizer->hyper, optimizer->step, optimizer->product};
+    prepare[optimizer->kind](&rule, constants);
+}
+
+void FNN_TYPED(prepare_update)(update_step *step) { prepare_rule(step, step->learning_rate, step->constants); }
+
 static int update_elements(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels, const update_step *step,
                            const fnn_segment *s, ptrdiff_t begin, ptrdiff_t n, real *params, const real *grads) {
     const fnn_optimizer *optimizer = &step->optimizer;
@@ -51,10 +59,10 @@ static int update_elements(const fnn_network *network, const FNN_TYPED(fnn_kerne
         if (average) average_frozen(n, params + begin, share, average);
         return 0;
     }
-    const fnn_rule_step rule = {step->learning_rate * s->learning_rate_factor, optimizer->hyper, optimizer->step,
-                                optimizer->product};
-    double constants[8] = {0};
-    prepare[optimizer->kind](&rule, constants);
+    const double learning_rate = step->learning_rate * s->learning_rate_factor;
+    double own[8] = {0};
+    if (s->learning_rate_factor != 1) prepare_rule(step, learning_rate, own);
+    const double *constants = s->learning_rate_factor == 1 ? step->constants : own;
     FNN_TYPED(fnn_update_batch) batch = {
         .n = n,
         .params = params + begin,
@@ -65,7 +73,7 @@ static int update_elements(const fnn_network *network, const FNN_TYPED(fnn_kerne
         .l2 = (real)s->l2,
         .factor = (real)step->factor,
         .bound = (real)step->bound,
-        .decay = s->decays ? (real)(rule.learning_rate * optimizer->weight_decay) : 0,
+        .decay = s->decays ? (real)(learning_rate * optimizer->weight_decay) : 0,
         .share = share,
     };
     for (int i = 0; i < 8; i++) batch.constants[i] = (real)constants[i];

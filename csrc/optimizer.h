@@ -12,10 +12,14 @@ typedef struct {
     double learning_rate;
     double scale;         /* gradient = grads . scale + penalties */
     double factor, bound; /* clipping: of the norm (1: none), of each element (0: none) */
+    double constants[8];  /* of the optimizer's rule, for segments without a learning rate of their own */
 } update_step;
 
 /* The optimizer as it is after one more update, its vectors apart. */
 fnn_optimizer FNN_TYPED(optimizer_after_update)(const fnn_optimizer *optimizer);
+
+/* Computes the constants; before any update, once the learning rate is known. */
+void FNN_TYPED(prepare_update)(update_step *step);
 
 /* Rows [first, last) of a segment. Returns nonzero when a parameter became not finite. */
 int FNN_TYPED(update_segment)(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels,

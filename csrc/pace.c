@@ -9,21 +9,28 @@
 
 /* Longer than a processor is usually lent to another program (3-4 ms), so that a mean has seen it happen. */
 #define PERIOD 5e-3
-/* Trials. Alone needs no luck; with all threads a trial waits for them to wake, and may meet the neighbour or not. */
-#define TRIAL_ALONE 1e-3
-#define TRIAL_ALL 3e-3
-/* Seconds between trials: where threads help by 2, a trial alone loses half of its time, 0.3 % of this. */
-#define BETWEEN_TRIALS 0.15
+/* The first one, and how many steps of it are made before the clock is read: little is lost if the guess was wrong. */
+#define FIRST_PERIOD 1e-3
+#define FIRST_STEPS 8
+#define TRIAL 0.5e-3
+/* Seconds between trials grow from the first to the last. Threads that had to be woken may be slow for milliseconds and
+ * then fast, so they get another chance soon; where they help by 2, a trial alone loses half of its time. */
+#define FIRST_WAIT 2e-3
+#define FIRST_WAIT_ALONE 20e-3
+#define LAST_WAIT 0.15
 /* Threads of longer steps lose no more by a neighbour than the processor time it takes. */
 #define LONG_STEP 2e-3
 /* How much better the other way must be. */
 #define CLEARLY 0.97
 
+static double period_of(const fnn_pace *pace) {
+    return pace->trial ? TRIAL : pace->seconds[pace->alone] > 0 ? PERIOD : FIRST_PERIOD;
+}
+
 ptrdiff_t fnn_pace_steps(const fnn_pace *pace, double guess) {
     const double known = pace->seconds[pace->alone], step = known > 0 ? known : guess;
-    const double period = !pace->trial ? PERIOD : pace->alone ? TRIAL_ALONE : TRIAL_ALL;
-    const double steps = (period - pace->spent) / step;
-    return !(steps > 1) ? 1 : steps > 1e6 ? 1000000 : (ptrdiff_t)steps;
+    const double steps = (period_of(pace) - pace->spent) / step, most = known > 0 ? 1e6 : FIRST_STEPS;
+    return !(steps > 1) ? 1 : steps > most ? (ptrdiff_t)most : (ptrdiff_t)steps;
 }
 
 void fnn_pace_add(fnn_pace *pace, int alone, double seconds, ptrdiff_t steps) {
@@ -31,19 +38,24 @@ void fnn_pace_add(fnn_pace *pace, int alone, double seconds, ptrdiff_t steps) {
     if (steps <= 0) return;
     pace->spent += seconds;
     pace->steps += steps;
-    if (pace->spent < (!pace->trial ? PERIOD : alone ? TRIAL_ALONE : TRIAL_ALL)) return;
+    if (pace->spent < period_of(pace)) return;
     const double mean = pace->spent / (double)pace->steps;
     double *known = &pace->seconds[alone];
     *known = pace->trial || *known <= 0 ? mean : (*known + mean) / 2;
-    pace->since_trial = pace->trial ? 0 : pace->since_trial + pace->spent;
+    const int was_trial = pace->trial;
+    pace->since_trial = was_trial ? 0 : pace->since_trial + pace->spent;
     pace->trial = 0;
     pace->spent = 0;
     pace->steps = 0;
     const double other = pace->seconds[!alone];
     if (other > 0 && other < CLEARLY * *known) {
         pace->alone = !alone;
-    } else if (mean < LONG_STEP && (other <= 0 || pace->since_trial > BETWEEN_TRIALS)) {
+    } else if (!was_trial && mean < LONG_STEP && (other <= 0 || pace->since_trial > pace->next_trial)) {
         pace->alone = !alone;
         pace->trial = 1;
     }
+    const double least = pace->alone ? FIRST_WAIT : FIRST_WAIT_ALONE;
+    if (was_trial) pace->next_trial *= 2;
+    if (pace->next_trial < least) pace->next_trial = least;
+    if (pace->next_trial > LAST_WAIT) pace->next_trial = LAST_WAIT;
 }

@@ -114,6 +114,10 @@ fnn_team *fnn_team_alone(void) {
  * microseconds apart, so 200 looks were too few (3-15 us per barrier). */
 enum { SPINS = 2000 };
 
+/* The same in a call in which a thread had to move: longer than a move takes, lest the next thread falls asleep over it,
+ * is woken where it should not be, and so on. */
+enum { PATIENT_SPINS = 4 * SPINS };
+
 #if defined(FNN_THREADS_POSIX)
 typedef struct worker worker;
 #endif
@@ -121,7 +125,7 @@ typedef struct worker worker;
 struct fnn_team {
     /* Written by the caller before the team starts. */
     int threads;
-    int spins;
+    _Atomic int spins;
     int linger; /* looks for the next call before workers sleep */
     fnn_work work; /* NULL: workers end */
     void *context;
@@ -130,6 +134,7 @@ struct fnn_team {
     fnn_gate barrier;
 
 #if defined(FNN_THREADS_POSIX)
+    alignas(CACHE_LINE) _Atomic int processor; /* where the caller was last seen, plus 1; 0: unknown */
     alignas(CACHE_LINE) _Atomic int working; /* workers that have not returned from work */
     fnn_gate finished;
     worker **workers;
@@ -140,16 +145,17 @@ struct fnn_team {
 #endif
 };
 
+static void find_processor(fnn_team *team, int thread);
+
 /* The last to arrive lets all others pass. The number of the gate cannot change before this thread has arrived. */
 void fnn_team_barrier(fnn_team *team, int thread) {
-    (void)thread; /* what a barrier with a flag for each thread would need */
     if (team->threads == 1) return;
     uint32_t seen = gate_number(&team->barrier);
     if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == team->threads - 1) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
         gate_open(&team->barrier);
-    } else {
-        gate_wait(&team->barrier, seen, team->spins);
+    } else if (gate_wait(&team->barrier, seen, team->spins)) {
+        find_processor(team, thread);
     }
 }
 
@@ -184,7 +190,45 @@ struct worker {
     fnn_team *team;
     int thread; /* its number in the team, from 1 */
     pthread_t handle;
+    alignas(CACHE_LINE) _Atomic int processor; /* as in the team */
 };
+
+/* A thread that wakes up is sometimes put on the processor of the one that woke it, which is spinning, while another
+ * processor idles; both then take turns until the system notices, milliseconds later (seen often with Linux 6.18, after
+ * an idle time of 30 ms: steps of 9 us took 180). So a thread that wakes up says where it is, and if another of its
+ * team is there, asks to be elsewhere and at once lets go again: its affinity is what it was. */
+#if defined(__linux__)
+static _Atomic int *place_of(fnn_team *team, int thread) {
+    return thread == 0 ? &team->processor : &team->workers[thread - 1]->processor;
+}
+
+static void find_processor(fnn_team *team, int thread) {
+    cpu_set_t allowed, others;
+    int here = sched_getcpu(), shared = 0;
+    if (team->spins == 0 || here < 0 || here >= CPU_SETSIZE) return;
+    CPU_ZERO(&others); /* at first: where the others are */
+    for (int i = 0; i < team->threads; i++) {
+        const int there = i == thread ? -1 : atomic_load_explicit(place_of(team, i), memory_order_relaxed) - 1;
+        if (there >= 0) CPU_SET((size_t)there, &others);
+        shared |= there == here;
+    }
+    if (shared && sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+        CPU_XOR(&others, &allowed, &others);
+        CPU_AND(&others, &allowed, &others); /* allowed, and nobody is there */
+        if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0) {
+            here = sched_getcpu();
+            sched_setaffinity(0, sizeof allowed, &allowed);
+            atomic_store_explicit(&team->spins, PATIENT_SPINS, memory_order_relaxed);
+        }
+    }
+    atomic_store_explicit(place_of(team, thread), here + 1, memory_order_relaxed);
+}
+#else
+static void find_processor(fnn_team *team, int thread) {
+    (void)team;
+    (void)thread;
+}
+#endif
 
 /* Kernels keep a few kilobytes on the stack; 8 MB for each worker would count against limits of address space. */
 enum { STACK_BYTES = 512 * 1024 };
@@ -221,6 +265,7 @@ static void *worker_main(void *argument) {
     for (uint32_t calls = 0, linger = 0;; calls++) {
         gate_wait(&self->start, calls, (int)linger);
         if (team->work == NULL) return NULL;
+        find_processor(team, self->thread);
         linger = (uint32_t)team->linger; /* once all have returned, the team may be another call's */
         team_share(team, self->thread);
         if (atomic_fetch_sub_explicit(&team->working, 1, memory_order_acq_rel) == 1) gate_open(&team->finished);
@@ -236,6 +281,7 @@ static bool worker_add(fnn_team *team, const pthread_attr_t *attributes) {
     worker *added = allocate_aligned(sizeof *added);
     if (added == NULL) return false;
     gate_init(&added->start);
+    atomic_init(&added->processor, 0);
     added->team = team;
     added->thread = team->n_workers + 1;
     if (pthread_create(&added->handle, attributes, worker_main, added) != 0) {
@@ -366,6 +412,7 @@ int fnn_team_run(int threads, fnn_work work, void *context) {
     team->linger = fnn_seconds() - team->ended < SECONDS_BETWEEN_CALLS ? team->spins : 0;
     team->work = work;
     team->context = context;
+    find_processor(team, 0);
     atomic_store_explicit(&team->working, threads - 1, memory_order_relaxed);
     uint32_t seen = gate_number(&team->finished);
     for (int i = 0; i < threads - 1; i++) gate_open(&team->workers[i]->start);
@@ -390,6 +437,11 @@ int fnn_team_run(int threads, fnn_work work, void *context) {
 const char *fnn_threads_backend(void) { return "openmp"; }
 
 static int cpus_available(void) { return omp_get_num_procs(); }
+
+static void find_processor(fnn_team *team, int thread) { /* the run-time library's threads are its own */
+    (void)team;
+    (void)thread;
+}
 
 #if defined(_WIN32)
 

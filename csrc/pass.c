@@ -132,6 +132,7 @@ static void update_all(void *context, fnn_team *team, int thread, int threads) {
     update_call *call = context;
     const FNN_TYPED(fnn_kernels) *kernels = FNN_TYPED(fnn_kernels_in_use)();
     (void)team, (void)thread, (void)threads;
+    FNN_TYPED(prepare_update)(&call->step);
     if (call->clip_norm > 0)
         call->step.factor = FNN_TYPED(clipping_factor_of)(call->network, kernels, call->step.scale, call->clip_norm,
                                                           call->params, call->grads);
@@ -144,7 +145,7 @@ int FNN_TYPED(update)(const fnn_network *network, fnn_optimizer *optimizer, doub
                       double clip_norm, double clip_value, void *params, const void *grads) {
     update_call call = {
         .network = network,
-        .step = {FNN_TYPED(optimizer_after_update)(optimizer), learning_rate, scale, 1, clip_value},
+        .step = {FNN_TYPED(optimizer_after_update)(optimizer), learning_rate, scale, 1, clip_value, {0}},
         .clip_norm = clip_norm,
         .params = params,
         .grads = grads,

@@ -32,7 +32,9 @@ from .gradient_check import check_gradients
 from .health import Health, LayerHealth
 from .history import History
 from .initializers import Constant, Initializer, initializers
+from .interchange import from_keras, from_torch
 from .layers import Activation, Dense, Layer, PReLU
+from .learning_rate_finder import RangeTest
 from .losses import CrossEntropy, Focal, Huber, LossFunction, Quantile, losses
 from .metric_function import MetricFunction
 from .metrics import metrics
@@ -98,6 +100,7 @@ __all__ = [
     "Quantile",
     "RMSNorm",
     "RMSprop",
+    "RangeTest",
     "Recall",
     "ReduceOnPlateau",
     "Residual",
@@ -112,6 +115,8 @@ __all__ = [
     "__version__",
     "activations",
     "check_gradients",
+    "from_keras",
+    "from_torch",
     "get_num_threads",
     "initializers",
     "load",

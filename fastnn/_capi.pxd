@@ -18,7 +18,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_COPY, FNN_ADD, FNN_EMBEDDING, FNN_NORMALIZE, FNN_RESCALE
         FNN_MAX_RANDOM_LAYERS
         FNN_BOOL, FNN_INT8, FNN_UINT8, FNN_INT16, FNN_UINT16, FNN_INT32, FNN_UINT32, FNN_INT64, FNN_UINT64
-        FNN_DATA_FLOAT16, FNN_DATA_FLOAT32, FNN_DATA_FLOAT64
+        FNN_DATA_FLOAT16, FNN_DATA_FLOAT32, FNN_DATA_FLOAT64, FNN_CSR
         FNN_FINISHED, FNN_STOPPED, FNN_DIVERGED, FNN_BAD_UPDATE
         FNN_USE_TRAIN, FNN_USE_PASS, FNN_USE_PREDICT
         FNN_EXP, FNN_LOG, FNN_TANH, FNN_SIGMOID, FNN_NORMAL_QUANTILE
@@ -50,6 +50,13 @@ cdef extern from "fastnn.h" nogil:
         const void *data
         int32_t type
         ptrdiff_t rows, columns, row_stride_bytes, column_stride_bytes
+
+    ctypedef struct fnn_csr:
+        const void *values
+        const void *indices
+        const void *starts
+        ptrdiff_t n
+        int32_t type, wide
 
     ctypedef struct fnn_targets:
         const int32_t *labels

@@ -124,7 +124,7 @@ class CheckpointFiles:
 
     def write(self, content: bytes) -> None:
         """The newest becomes the one before."""
-        files.write(self.newest, content, self.previous if self._newest_is_good else None)
+        files.write_whole(self.newest, content, self.previous if self._newest_is_good else None)
         self._newest_is_good = True
 
     def read(self) -> Found | None:

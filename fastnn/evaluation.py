@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from time import perf_counter
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ from .metrics import Metric
 from .parameters import FEW_ROWS, Parameters
 from .python_loss import loss_sums
 from .runtime import choose_threads
+from .sparse import is_sparse
 
+SECONDS_BETWEEN_CALLS = 100e-6  # as csrc/parallel.c has it
+SHARED_WORK = 4e6  # multiply-adds, some 40 us: less is better done alone even in a loop of calls
 GATHERED_ROWS = 1024  # of chosen rows, copied at a time: a few hundred KB, whatever the size of X
 
 
@@ -28,12 +32,17 @@ def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threa
     make = np.empty if rows <= FEW_ROWS else allocate
     outputs: NDArray[Any] = make((rows, parameters.outputs), parameters.dtype)
     if rows:
-        team = choose_threads(threads, parameters.prediction_work(rows))
+        work = parameters.prediction_work(rows)
+        # In a loop of calls the workers of the last one are still awake.
+        once = rows <= FEW_ROWS or work < SHARED_WORK or perf_counter() - parameters.predicted > SECONDS_BETWEEN_CALLS
+        team = choose_threads(threads, work, once=once)
         keep = rows <= FEW_ROWS and team == 1
         workspace = parameters.borrow(rows) if keep else parameters.workspace(_core.USE_PREDICT, rows, team)
         _core.predict(parameters.network, params, x, outputs, workspace, team)
         if keep:
             parameters.give_back(workspace)
+        else:
+            parameters.predicted = perf_counter()
     return outputs
 
 
@@ -65,7 +74,8 @@ class Evaluation:
         self._x, self._y, self._weights, self._rows = x, y, weights, rows
         self._n = x.shape[0] if rows is None else len(rows)
         self._piece = self._n if rows is None else min(self._n, GATHERED_ROWS)
-        self._gathered = None if rows is None else allocate((self._piece, x.shape[1]), x.dtype)
+        gathers = rows is not None and not is_sparse(x)  # which gives some of its rows as they are
+        self._gathered = allocate((self._piece, x.shape[1]), x.dtype) if gathers else None
         self._python = objective.loss if isinstance(objective.loss, PythonLoss) else None
         keeps = bool(metrics) or self._python is not None
         self._outputs = allocate((self._n, parameters.outputs), parameters.dtype) if keeps else None
@@ -115,7 +125,10 @@ class Evaluation:
         return self._objective.core, *found
 
     def _rows_of_x(self, piece: slice) -> NDArray[Any]:
-        if self._rows is None or self._gathered is None:
+        if self._rows is None:
             return self._x
         rows = self._rows[piece]
+        if self._gathered is None:
+            assert is_sparse(self._x)
+            return cast("NDArray[Any]", self._x.take(rows))
         return np.take(self._x, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")

@@ -69,6 +69,8 @@ def _unsigned(
         "draws": int(parameters.draws[0]),
         "loss": None if net._loss is None else net._loss.config(),
     }
+    if net.feature_names is not None:
+        config["feature_names"] = list(net.feature_names)
     tensors: dict[str, Any] = {"params": parameters.params}
     if parameters.state.size:
         tensors["state"] = parameters.state
@@ -138,6 +140,7 @@ def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
     net._adopt_parameters(parameters)
     net._epochs_done = whole_number(config["epochs_done"], "epochs_done", least=0)
     net._loss = None if config["loss"] is None else loss_from_config(config["loss"])
+    net._feature_names = _feature_names(config.get("feature_names"), graph.inputs)
     if "optimizer" in config:
         arguments = dict(config["optimizer"])
         kind, step = arguments.pop("kind"), whole_number(arguments.pop("step"), "step", least=0)
@@ -158,6 +161,14 @@ def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
         state.go_on_from(step, averaged, product)
         net._state = state
     return net
+
+
+def _feature_names(found: Any, inputs: int) -> tuple[str, ...] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != inputs or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"its feature_names are not those of {inputs} columns")
+    return tuple(found)
 
 
 def _check(tensors: dict[str, Any], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -222,14 +233,15 @@ def read(name: str) -> bytes:
 
 def save(net: Sequential, path: str | os.PathLike[str]) -> None:
     """Write a network so that, whatever happens meanwhile, the path holds the old file or the new one."""
-    write(os.path.realpath(os.fsdecode(path)), to_bytes(net))
+    write_whole(path, to_bytes(net))
 
 
-def write(target: str, content: bytes, keep_as: str | None = None) -> None:
-    """Write a file as a whole; the old one gets another name, if one is given.
+def write_whole(path: str | os.PathLike[str], content: bytes, keep_as: str | None = None) -> None:
+    """Write a file so that, whatever happens meanwhile, the path holds the old one or the new one.
 
-    If there is such a name, a kill between the two may leave the old file there and none at `target`.
+    If the old one is to be kept under another name, a kill may leave it there and nothing at the path.
     """
+    target = os.path.realpath(os.fsdecode(path))
     if os.path.exists(target) and not os.path.isfile(target):
         raise ValueError(f"{target} is no file, and will not be replaced by one")
     folder, name = os.path.split(target)

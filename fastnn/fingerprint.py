@@ -7,6 +7,7 @@ are not in it: results do not depend on them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def _of_array(values: NDArray[Any] | None, dtype: DTypeLike) -> dict[str, Any] |
     if values is None:
         return None
     rows = values.shape[0]
-    some = min(rows, max(FEWEST_ROWS, SAMPLE // max(values.size // rows, 1)))
+    some = min(rows, max(FEWEST_ROWS, SAMPLE // max(math.prod(values.shape[1:]), 1)))
     sample = values[np.linspace(0, rows - 1, some).astype(np.int64)]
     return {"shape": list(values.shape), "numbers": _digest(sample, dtype)}
 

@@ -285,6 +285,10 @@ class Checkup:
         self._measured |= measured
         return measured
 
+    def saw(self, rows: int) -> None:
+        """How many rows an epoch had, where that is not known before it."""
+        self._rows = rows
+
     def finish(self, epochs: int, factor: float) -> Health | None:
         """At the end of a fit of so many epochs; None where nothing was trained."""
         if epochs == 0:

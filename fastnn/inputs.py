@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from . import _core
 from ._memory import allocate
 from .arguments import number
 from .losses import Objective
+from .sparse import compressed, is_sparse, is_sparse_matrix
 
 ROWS_AT_A_TIME = 65536
 ELEMENTS_AT_A_TIME = 1 << 24  # some 10 ms
@@ -82,8 +83,9 @@ def numbers(x: object, argument: str) -> NDArray[Any]:
 
 
 def features(x: object, width: int | None, argument: str, *, one_row: bool = False) -> NDArray[Any]:
-    """X as (rows, width); a vector is one row where that is allowed."""
-    array = numbers(x, argument)
+    """X as (rows, width); a vector is one row where that is allowed. A sparse matrix becomes SparseRows, which stand for
+    an array."""
+    array = cast("NDArray[Any]", compressed(x, argument)) if is_sparse_matrix(x) else numbers(x, argument)
     if array.ndim == 1 and one_row and (width is None or array.shape[0] == width):
         array = array.reshape(1, -1)
     if array.ndim != 2:
@@ -115,6 +117,12 @@ def check_finite(array: NDArray[Any], dtype: np.dtype, argument: str) -> None:
     """An error that names the first NaN or infinity, as the network's dtype sees it."""
     if array.dtype.kind != "f":
         return
+    if is_sparse(array):
+        index = _core.first_nonfinite(array.values, 0 if dtype == np.float32 else 1)
+        if index >= 0:
+            row, column = array.place(index)
+            raise ValueError(_not_finite(argument, array.values[index], dtype, row, column))
+        return
     columns = array.shape[1] if array.ndim == 2 else 1
     rows_at_a_time = max(1, ELEMENTS_AT_A_TIME // columns)
     for start in range(0, array.shape[0], rows_at_a_time):  # Ctrl-C is heard in between
@@ -122,11 +130,15 @@ def check_finite(array: NDArray[Any], dtype: np.dtype, argument: str) -> None:
         if index >= 0:
             row, column = start + index // columns, index % columns
             value = array[row] if array.ndim == 1 else array[row, column]
-            found = f"{argument}[{row}] is {value}"
-            if array.ndim == 2:
-                found = f"{argument} is {value} in row {row}, column {column}"
-            needed = f"which is too large for {dtype}" if np.isfinite(value) else "but must be finite"
-            raise ValueError(f"{found}, {needed}")
+            raise ValueError(_not_finite(argument, value, dtype, row, column if array.ndim == 2 else None))
+
+
+def _not_finite(argument: str, value: Any, dtype: np.dtype, row: int, column: int | None) -> str:
+    found = f"{argument}[{row}] is {value}"
+    if column is not None:
+        found = f"{argument} is {value} in row {row}, column {column}"
+    needed = f"which is too large for {dtype}" if np.isfinite(value) else "but must be finite"
+    return f"{found}, {needed}"
 
 
 def targets(y: object, rows: int, objective: Objective, outputs: int, dtype: np.dtype, argument: str = "y") -> Targets:
@@ -252,7 +264,13 @@ def sample_weights(
 
 
 def class_weights(
-    class_weight: object, y: Targets, objective: Objective, outputs: int, weights: NDArray[np.float64] | None
+    class_weight: object,
+    y: Targets,
+    objective: Objective,
+    outputs: int,
+    weights: NDArray[np.float64] | None,
+    *,
+    all_zero_is_fine: bool = False,
 ) -> NDArray[np.float64] | None:
     """Sample weights times the weight of each row's class."""
     if class_weight is None:
@@ -284,7 +302,7 @@ def class_weights(
     np.take(per_class, labels, out=product)
     if weights is not None:
         product *= weights
-    if not product.any():
+    if not (all_zero_is_fine or product.any()):
         raise ValueError("class_weight and sample_weight together are 0 everywhere: nothing could be learned")
     return product
 

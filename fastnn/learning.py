@@ -16,6 +16,7 @@ from .inputs import Targets
 from .layers import all_parts
 from .normalization import Normalization, mean_and_scale
 from .parameters import Parameters
+from .sparse import is_sparse
 from .tables import Embedding, Table, check_codes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def find_categories(net: Sequential, x: NDArray[Any]) -> None:
     """Let tables count the categories of X, while the network has no weights yet."""
     for layer in all_parts(net.layers):
         if isinstance(layer, Table):
+            _check_dense(x, "X", "Table")
             layer.find_categories(x, count=net.inputs is None)
     if isinstance(net.layers[0], Embedding):
         check_categories(net, x, "X")
@@ -40,7 +42,16 @@ def check_categories(net: Sequential, x: NDArray[Any], argument: str) -> None:
     elif isinstance(first, Table):
         columns = first.code_columns
     for column in columns:
+        _check_dense(x, argument, type(first).__name__)
         check_codes(x, column, argument)
+
+
+def _check_dense(x: NDArray[Any], argument: str, layer: str) -> None:
+    if is_sparse(x):
+        raise TypeError(
+            f"{argument} is a sparse matrix, and {layer} reads columns of categories: make it dense first, "
+            f"{argument}.toarray(), or begin with Dense"
+        )
 
 
 def forget_categories(net: Sequential) -> None:
@@ -59,6 +70,10 @@ class Lessons:
         self._layers: list[Normalization | Table] = []
         self._net: Sequential | None = None
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._values)
+
     def add(self, offset: int, *values: NDArray[np.float64]) -> None:
         """Values that lie behind each other from an offset on."""
         for value in values:
@@ -73,10 +88,14 @@ class Lessons:
         """The network has learned its targets' scale then."""
         self._net = net
 
-    def apply(self) -> None:
-        """Write all of it."""
+    def write(self) -> None:
+        """Write the values, and say nothing to the layers."""
         for offset, value in self._values:
             self._state[offset : offset + value.size] = value
+
+    def apply(self) -> None:
+        """Write all of it."""
+        self.write()
         for layer in self._layers:
             layer.learned = True
         if self._net is not None:

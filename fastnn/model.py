@@ -2,15 +2,15 @@
 """``Sequential``: a stack of layers that owns its numbers; its methods say what can be done with them.
 
 What a method does is in the file named like it (``training.py``, ``stepping.py``, ``passes.py``, ``evaluation.py``,
-``predictor.py``, ``files.py``). Here is what they share: the parameters, the optimizer's state, and the flag that lets
-one training call in at a time.
+``predictor.py``, ``derivatives.py``, ``weights.py``, ``files.py``). Here is what they share: the parameters, the
+optimizer's state, and the flag that lets one training call in at a time.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakMethod
@@ -18,12 +18,13 @@ from weakref import WeakMethod
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import _core, evaluation, files, inputs, passes, predictor, stepping
+from . import _core, derivatives, evaluation, files, inputs, learning_rate_finder, passes, predictor, stepping
 from ._memory import allocate
 from .arguments import number, true_or_false, whole_number
 from .clipping import clip_gradients
 from .composition import checked_layers
 from .errors import DivergenceError
+from .frames import read_features, read_targets
 from .graph import Graph, build
 from .health import ROWS as HEALTH_ROWS
 from .health import Health, examine
@@ -35,8 +36,10 @@ from .metrics import resolve_metrics
 from .optimizers import Optimizer
 from .parameters import Parameters
 from .snapshots import Snapshot
+from .streams import StreamFit, is_stream
 from .summary import summary
 from .training import Fit, FitArguments
+from .weights import get_weights, set_weights
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -90,6 +93,8 @@ class Sequential:
     Attributes
     ----------
     layers : tuple of Layer
+    feature_names : tuple of str or None
+        Of the table the network was fitted to. They are saved; another table must have the same, in the same order.
     params, grads : ndarray (n_params,), the network's dtype
         Every parameter, and its gradient after ``backward``, as one flat view: writing changes the network.
     averaged_params : ndarray (n_params,), the network's dtype
@@ -136,6 +141,7 @@ class Sequential:
         self._optimizer: Optimizer | None = None
         self._state: _core.OptimizerState | None = None
         self._loss: LossFunction | None = None
+        self._feature_names: tuple[str, ...] | None = None
         self._targets_learned = False
         self._epochs_done = 0  # over the network's life: the number of the next permutation
         self._parameters: Parameters | None = None
@@ -156,7 +162,7 @@ class Sequential:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: Any = None,
         optimizer: Any = "adam",
@@ -175,6 +181,7 @@ class Sequential:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
+        steps_per_epoch: int | None = None,
         checkpoint: Any = None,
         resume: bool = False,
     ) -> History:
@@ -185,8 +192,11 @@ class Sequential:
 
         Parameters
         ----------
-        X : array-like (rows, inputs)
-            Of any real dtype and layout; read where it lies, never copied as a whole.
+        X : array-like (rows, inputs), SciPy sparse matrix, table, or iterable of batches
+            An array of any real dtype and layout, also ``np.memmap``, is read where it lies, never copied as a whole.
+            Of a sparse matrix only the rows of a batch are made dense. A table of pandas, polars or pyarrow becomes an
+            array, and its names are kept (:attr:`feature_names`). A stream of batches, (X, y) or (X, y,
+            sample_weight), comes without `y`, `batch_size` and `shuffle`: batches are as they come; see docs/data.md.
         y : array-like
             (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
             probabilities; for several quantiles (rows,), for "gaussian_nll" (rows, outputs / 2).
@@ -234,6 +244,9 @@ class Sequential:
             Batches whose gradients are summed before an update. As all of a batch is never in memory at once, this is
             the same, bit for bit, as a `batch_size` so many times larger; in loops of your own,
             ``backward(accumulate=True)`` sums.
+        steps_per_epoch : int, optional
+            Batches of a stream in an epoch. Default: until it ends. What can be iterated anew begins anew when it has
+            ended; an iterator must bring epochs . steps_per_epoch batches, or be one epoch.
         checkpoint : path or :class:`RunCheckpoint`, optional
             File to write down where training is: of a path every minute, at the end, and when an exception such as
             Ctrl-C ends it. The one before it is kept as well, with ".previous" behind the name.
@@ -249,7 +262,8 @@ class Sequential:
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit; the network is as before.
+            If an argument does not fit; the network is as before. If a later batch of a stream does not: the network is
+            as the batches before it made it.
         DivergenceError
             If the loss or a weight is no longer finite; the network has the weights of the last completed epoch.
         RuntimeError
@@ -263,14 +277,27 @@ class Sequential:
         >>> history = net.fit(X, y, epochs=3, validation_data=(X, y), metrics=["accuracy"], verbose=0)
         >>> sorted(history.history)
         ['accuracy', 'learning_rate', 'loss', 'seconds', 'val_accuracy', 'val_loss']
+
+        A stream, with the same steps as above but for the order of the rows:
+
+        >>> batches = [(X[:2], y[:2]), (X[2:], y[2:])]
+        >>> net.fit(batches, epochs=2, verbose=0).epochs
+        2
+        >>> def endless():
+        ...     while True:
+        ...         yield from batches
+        >>> net.fit(endless(), epochs=2, steps_per_epoch=5, verbose=0).epochs
+        2
         """
         asked = FitArguments(
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
             callbacks, sample_weight, class_weight, threads, verbose, schedule, clip_norm, clip_value, accumulate,
+            steps_per_epoch,
             checkpoint, resume,
         )  # fmt: skip
+        kind = StreamFit if is_stream(X, y, steps_per_epoch) else Fit
         try:
-            fit = Fit(self, asked)
+            fit = kind(self, asked)
         except BaseException:
             forget_categories(self)
             raise
@@ -319,6 +346,61 @@ class Sequential:
         """
         self._pass = None
         return stepping.train_step(self, X, y, loss, optimizer, sample_weight, threads, clip_norm, clip_value)
+
+    @one_at_a_time
+    def find_learning_rate(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        loss: Any = None,
+        optimizer: Any = "adam",
+        batch_size: int | None = 32,
+        start: float = 1e-7,
+        end: float = 10.0,
+        steps: int = 100,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        threads: int | None = None,
+    ) -> learning_rate_finder.RangeTest:
+        """Train with a learning rate that grows from batch to batch: where does the loss fall, where does it explode?
+
+        A range test. It is made with a copy of the network's numbers: weights, optimizer, running statistics and the
+        random masks to come are afterwards what they were, bit for bit, even if training diverges or is interrupted.
+
+        Parameters
+        ----------
+        X, y, loss, batch_size, sample_weight, class_weight, threads
+            As in :meth:`fit`.
+        optimizer : str or Optimizer, default "adam"
+            As in :meth:`fit`; its learning rate does not count.
+        start, end : float, default 1e-7 and 10
+            The first and the last learning rate.
+        steps : int, default 100
+            Batches, at least 10; each multiplies the learning rate by (end / start)^(1 / (steps - 1)).
+
+        Returns
+        -------
+        RangeTest
+            With ``learning_rates``, ``losses``, ``suggestion`` and ``plot()``.
+
+        References
+        ----------
+        Smith, Cyclical learning rates for training neural networks, 2017.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> X = np.linspace(-1, 1, 256)[:, None]
+        >>> net = fn.Sequential([fn.Dense(32, "tanh"), fn.Dense(1)], seed=0)
+        >>> found = net.find_learning_rate(X, X**2)
+        >>> 1e-5 < found.suggestion < 1
+        True
+        >>> history = net.fit(X, X**2, optimizer=fn.Adam(found.suggestion), epochs=50, verbose=0)
+        """
+        return learning_rate_finder.find_learning_rate(
+            self, X, y, loss, optimizer, batch_size, start, end, steps, sample_weight, class_weight, threads
+        )
 
     def forward(self, X: Any, training: bool = False, threads: int | None = None) -> NDArray[Any]:
         """The outputs of a batch; with ``training=True``, what :meth:`backward` needs is kept.
@@ -469,7 +551,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array-like (rows, inputs), or (inputs,) for one row
+        X : array-like (rows, inputs), sparse matrix or table, or (inputs,) for one row
         threads : int, optional
 
         Returns
@@ -483,7 +565,7 @@ class Sequential:
         (2, 3)
         """
         parameters = self._built()
-        x = inputs.features(X, parameters.inputs, "X", one_row=True)
+        x = inputs.features(read_features(self, X)[0], parameters.inputs, "X", one_row=True)
         inputs.check_finite(x, self.dtype, "X")
         return parameters.shared.read(lambda params: evaluation.predict(parameters, params, x, threads))
 
@@ -522,8 +604,8 @@ class Sequential:
         graph = parameters.graph
         chosen_loss = self._loss if loss is None else loss
         objective = resolve_loss(chosen_loss, graph.last_activation, graph.width, graph.rescale >= 0)
-        x = inputs.training_features(X, parameters.inputs)
-        targets = inputs.targets(y, x.shape[0], objective, graph.width, self.dtype)
+        x = inputs.training_features(read_features(self, X)[0], parameters.inputs)
+        targets = inputs.targets(read_targets(y), x.shape[0], objective, graph.width, self.dtype)
         weights = inputs.sample_weights(sample_weight, x.shape[0])
         inputs.check_finite(x, self.dtype, "X")
         chosen = resolve_metrics(metrics)
@@ -551,10 +633,106 @@ class Sequential:
         1.0
         """
         parameters = self._built()
-        x = inputs.training_features(X, parameters.inputs)
+        x = inputs.training_features(read_features(self, X)[0], parameters.inputs)
         x = np.ascontiguousarray(x[:: -(-x.shape[0] // HEALTH_ROWS)])
         inputs.check_finite(x, self.dtype, "X")
         return parameters.shared.read(lambda numbers: examine(parameters, numbers, self.layers, x))
+
+    def jacobian(self, x: Any, threads: int | None = None) -> NDArray[Any]:
+        """The derivative of every output with respect to every input, as the network predicts.
+
+        Without dropout and noise, and with running statistics. A category has no derivative: it is 0 there.
+
+        Parameters
+        ----------
+        x : array-like (rows, inputs), or (inputs,) for one row
+        threads : int, optional
+
+        Returns
+        -------
+        ndarray (rows, outputs, inputs), or (outputs, inputs) for one row; the network's dtype
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(2)], inputs=3, seed=0)
+        >>> bool((net.jacobian([1.0, 2.0, 3.0]) == net.layers[0].weight.T).all())
+        True
+        """
+        return derivatives.jacobian(self, x, threads)
+
+    def input_gradient(self, X: Any, y: Any, loss: Any = None, threads: int | None = None) -> NDArray[Any]:
+        """The gradient of each row's loss with respect to that row's inputs, as the network predicts.
+
+        What would change the loss most: for sensitivity, saliency and adversarial examples.
+
+        Parameters
+        ----------
+        X, y
+            As in :meth:`fit`.
+        loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
+            Default: the loss the network was trained with, else by the last layer.
+        threads : int, optional
+
+        Returns
+        -------
+        ndarray (rows, inputs), the network's dtype
+            Of the loss of the row alone, without penalties; nothing is divided by the number of rows.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(1)], inputs=2, seed=0)
+        >>> net.layers[0].weight = [[1.0], [2.0]]
+        >>> net.input_gradient([[1.0, 1.0]], [0.0], loss="mse")    # of (x0 + 2 x1 - y)^2
+        array([[ 6., 12.]], dtype=float32)
+        """
+        return derivatives.input_gradient(self, X, y, loss, threads)
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copies of all numbers of the network, as Keras lists them.
+
+        Layer after layer, those inside of other layers in their order. Of each layer what is trained, then what is not:
+        weight, bias; ``BatchNorm`` weight, bias, running mean, running variance; ``Normalization`` mean, scale;
+        ``Table`` the vectors of each categorical column, then mean, scale. At the end, with ``scale_targets``, scale
+        and shift of the outputs, mean and factor of the targets. Weights are (inputs, units).
+
+        Returns
+        -------
+        list of ndarray
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(4), fn.BatchNorm(), fn.Dense(1)], inputs=2, seed=0)
+        >>> [array.shape for array in net.get_weights()]
+        [(2, 4), (4,), (4,), (4,), (4,), (4,), (4, 1), (1,)]
+        """
+        return get_weights(self)
+
+    @one_at_a_time
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Take over numbers in the order of :meth:`get_weights`.
+
+        Parameters
+        ----------
+        weights : list of array-like
+            As many as :meth:`get_weights` gives, of the same shapes. The optimizer's state stays.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If one of them does not fit; the network is as before.
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(1)], inputs=2, seed=0)
+        >>> net.set_weights([[[1.0], [2.0]], [3.0]])
+        >>> net.predict([1.0, 1.0])
+        array([[6.]], dtype=float32)
+        """
+        set_weights(self, weights)
 
     def predictor(self) -> _core.Predictor:
         """A frozen copy of the weights, called as a function: the fastest way to the output of one row.
@@ -584,6 +762,35 @@ class Sequential:
         """
         files.save(self, path)
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network, as it predicts, to a file that ONNX Runtime and others run.
+
+        One input, "input", (rows, inputs), and one output, "output", (rows, outputs), both of the network's dtype, with
+        any number of rows. Opset 13. Every layer and activation can be written; see docs/interchange.md.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Holds the old file or the new one, whatever happens meanwhile.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            Without the package onnx: ``pip install onnx``, or ``pip install fastnn-cpu[onnx]``.
+        ValueError
+            If the network is larger than the 2 GiB that the format allows.
+
+        Examples
+        --------
+        >>> import fastnn as fn, os, tempfile
+        >>> net = fn.Sequential([fn.Dense(2)], inputs=3, seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.to_onnx(os.path.join(folder, "model.onnx"))    # doctest: +SKIP
+        """
+        from .onnx_export import to_onnx
+
+        to_onnx(self, path)
+
     def summary(self) -> None:
         """Print a table of the layers.
 
@@ -606,6 +813,11 @@ class Sequential:
     def inputs(self) -> int | None:
         """Columns of X; None before they are known."""
         return None if self._parameters is None else self._parameters.inputs
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The columns of the table the network was fitted to; None if it was an array, whose columns have no names."""
+        return self._feature_names
 
     @property
     def outputs(self) -> int:

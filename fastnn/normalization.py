@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .initializers import initializers
 from .layers import DEFAULTS, LAYERS, Layer, overwrite
 
 ROWS_AT_A_TIME = 65536
+ELEMENTS_AT_A_TIME = 1 << 20  # 8 MB
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 
 
@@ -305,22 +306,29 @@ def mean_and_scale(
     chosen = list(columns)
     n = x.shape[0] if rows is None else len(rows)
 
-    def piece(first: int) -> NDArray[np.float64]:
-        some = slice(first, first + ROWS_AT_A_TIME)
-        part = x[some] if rows is None else x[rows[some]]
+    def piece(first: int, last: int) -> NDArray[np.float64]:
+        part = x[first:last] if rows is None else x[rows[first:last]]
         if chosen != list(range(x.shape[1])):
             part = part[:, chosen]
         return np.ascontiguousarray(part, np.float64)
 
+    def total(first: int, of: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The sum of ROWS_AT_A_TIME rows. With several columns NumPy adds row to row, so that one may stop in between
+        and go on from what there is, with the same bits."""
+        last = min(first + ROWS_AT_A_TIME, n)
+        step = last - first if len(chosen) == 1 else max(1, ELEMENTS_AT_A_TIME // x.shape[1])
+        found = np.add.reduce(of(piece(first, min(first + step, last))), axis=0)
+        for at in range(first + step, last, step):
+            found = np.add.reduce(np.concatenate((found[np.newaxis], of(piece(at, min(at + step, last))))), axis=0)
+        return found
+
     mean, variance = np.zeros(len(chosen)), np.zeros(len(chosen))
     with np.errstate(over="ignore", invalid="ignore"):
         for first in range(0, n, ROWS_AT_A_TIME):
-            mean += np.add.reduce(piece(first), axis=0)
+            mean += total(first, lambda part: part)
         mean /= n
         for first in range(0, n, ROWS_AT_A_TIME):
-            deviation = np.subtract(piece(first), mean)  # a new array: the piece may be the caller's own
-            np.multiply(deviation, deviation, out=deviation)
-            variance += np.add.reduce(deviation, axis=0)
+            variance += total(first, lambda part: np.square(part - mean))
     if not np.isfinite(variance).all():
         column = chosen[int(np.isfinite(variance).argmin())]
         raise ValueError(f"{argument} has numbers in column {column} whose variance is not finite: divide them first")

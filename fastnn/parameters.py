@@ -36,6 +36,7 @@ class Parameters:
         self.draws: NDArray[np.int64] = allocate(1, np.int64, zero=True)  # batches that got random masks so far
         self.shared = SharedWeights(self.numbers)
         self._spare: dict[int, list[NDArray[np.uint8]]] = {}
+        self.predicted = 0.0  # when the last prediction of many rows ended
         for tensor in graph.state:
             self.state[tensor.offset : tensor.offset + tensor.size] = tensor.start
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from . import _core, inputs
 from ._memory import allocate
+from .frames import read_features
 from .parameters import Parameters
 from .runtime import choose_threads
 
@@ -30,7 +31,7 @@ class Pass:
 
 def forward(net: Sequential, X: Any, threads: int | None) -> NDArray[Any]:
     """The outputs, with what backward needs kept."""
-    x = inputs.training_features(X, net.inputs)
+    x = inputs.training_features(read_features(net, X)[0], net.inputs)
     inputs.check_finite(x, net.dtype, "X")
     parameters = net._parameters_for(net._graph_for(x.shape[1]))
     rows = x.shape[0]

@@ -21,6 +21,7 @@ import numpy as np
 
 from . import _core
 from .errors import unknown_name
+from .threadpools import introduce
 
 MOST_THREADS = 1024
 _limit: int | None = None
@@ -42,6 +43,7 @@ def set_num_threads(threads: int | None) -> None:
     ----------
     threads : int or None
         A limit: small networks use fewer. ``threads=`` of a call is taken literally instead.
+        ``threadpoolctl.threadpool_limits`` sets it as well.
 
     Examples
     --------
@@ -68,8 +70,11 @@ def get_num_threads() -> int:
     >>> fn.get_num_threads() >= 1
     True
     """
-    if _limit is not None:
-        return _limit
+    introduce(get_num_threads, set_num_threads, _default_threads)
+    return _default_threads() if _limit is None else _limit
+
+
+def _default_threads() -> int:
     own = os.environ.get("FASTNN_NUM_THREADS", "").strip()
     if own:
         if not own.isdecimal() or not 1 <= int(own) <= MOST_THREADS:
@@ -164,6 +169,7 @@ def _select_instruction_set() -> None:
 
 
 _select_instruction_set()
+introduce(get_num_threads, set_num_threads, _default_threads)
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:

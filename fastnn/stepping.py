@@ -16,6 +16,7 @@ from . import _core, inputs
 from ._memory import allocate
 from .clipping import clipping
 from .errors import DivergenceError
+from .frames import read_features, read_targets
 from .losses import resolve_loss
 from .optimizers import Optimizer, resolve_optimizer
 from .python_loss import make_training
@@ -127,11 +128,11 @@ def train_step(
 
 
 def _long_way(net: Sequential, X: Any, y: Any, sample_weight: Any, words: tuple[Any, ...], plan: Any) -> float:
-    x = inputs.training_features(X, net.inputs)
+    x = inputs.training_features(read_features(net, X)[0], net.inputs)
     rows, width = x.shape
     if plan is None or plan.rows != rows:
         plan = StepPlan(net, rows, width, *words)
-    targets = inputs.targets(y, rows, plan.objective, plan.parameters.outputs, net.dtype)
+    targets = inputs.targets(read_targets(y), rows, plan.objective, plan.parameters.outputs, net.dtype)
     weights = inputs.sample_weights(sample_weight, rows, all_zero_is_fine=True)
     inputs.check_finite(x, net.dtype, "X")
     shared = plan.parameters.shared

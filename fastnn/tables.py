@@ -52,11 +52,15 @@ def checked_categories(value: object, argument: str) -> int:
     return found
 
 
-def _columns(columns: object, argument: str) -> tuple[int, ...]:
-    """Columns of X, by number."""
+def _columns(columns: object, argument: str) -> tuple[Any, ...]:
+    """Columns of X, by number or by name."""
     if isinstance(columns, str) or not isinstance(columns, Iterable):
-        raise TypeError(f"{argument} must be a list of columns of X, 0, 1, 2 ..., not {columns!r}")
-    return tuple(whole_number(column, f"{argument}[{place}]", least=0) for place, column in enumerate(columns))
+        raise TypeError(f"{argument} must be a list of columns of X, 0, 1, 2 ... or names, not {columns!r}")
+    return tuple(_column(column, f"{argument}[{place}]") for place, column in enumerate(columns))
+
+
+def _column(column: object, argument: str) -> int | str:
+    return column if isinstance(column, str) else whole_number(column, argument, least=0)
 
 
 def check_codes(x: NDArray[Any], column: int, argument: str) -> None:
@@ -141,11 +145,12 @@ class Table(Layer):
 
     Parameters
     ----------
-    numeric : list of int
-        Columns of X that hold numbers.
-    categorical : list of int, or dict of int to int
+    numeric : list of int or str
+        Columns of X that hold numbers. If X is a table of pandas, polars or pyarrow, columns may be given by name.
+    categorical : list of int or str, or dict of them to int
         Columns that hold categories 0, 1, 2 ...; as a dict, with how many there are. Where that is not said, the first
-        ``fit`` finds it out: the largest one it sees, plus 1.
+        ``fit`` finds it out: the largest one it sees, plus 1. In a table they may hold text as well: the first ``fit``
+        numbers the texts it sees in their order; others, and missing values, are the unknown category.
     units : int, optional
         Numbers in the vector of a category; default by their number, 1.6 categories^0.56, between 2 and 50.
     normalize : bool, default True
@@ -158,6 +163,8 @@ class Table(Layer):
     ----------
     categories : dict of int to int
         By column.
+    texts : dict of int to tuple of str
+        By column, what its categories are called, if it held text.
     mean, scale : ndarray (numeric columns,)
         Views; what was learned of the numeric columns.
 
@@ -180,8 +187,8 @@ class Table(Layer):
 
     def __init__(
         self,
-        numeric: Iterable[int] = (),
-        categorical: Iterable[int] | Mapping[int, int | None] = (),
+        numeric: Iterable[int | str] = (),
+        categorical: Iterable[int | str] | Mapping[int, int | None] | Mapping[str, int | None] = (),
         *,
         units: int | None = None,
         normalize: bool = True,
@@ -189,22 +196,27 @@ class Table(Layer):
         learning_rate_factor: float = 1.0,
         name: str | None = None,
     ) -> None:
-        self.numeric = _columns(numeric, "numeric")
+        self.numeric: tuple[Any, ...] = _columns(numeric, "numeric")
         given = categorical if isinstance(categorical, Mapping) else dict.fromkeys(_columns(categorical, "categorical"))
-        self._given: dict[int, int | None] = {}
+        self._given: dict[Any, int | None] = {}
         for column, count in given.items():
             known = None if count is None else checked_categories(count, f"categorical[{column!r}]")
-            self._given[whole_number(column, "categorical", least=0)] = known
+            self._given[_column(column, "categorical")] = known
         self._found = dict(self._given)
+        self._asked = self.numeric, self._given
+        self.texts: dict[int, tuple[str, ...]] = {}
         self.units = None if units is None else whole_number(units, "units")
         self.normalize = true_or_false(normalize, "normalize")
         self.learned = False
-        every = [*self.numeric, *self._given]
-        if not every:
+        if not (self.numeric or self._given):
             raise ValueError("Table needs columns: numeric=[...], categorical=[...]")
+        self._check_twice()
+        super().__init__(name, trainable, learning_rate_factor)
+
+    def _check_twice(self) -> None:
+        every = [*self.numeric, *self._given]
         if twice := [column for column in every if every.count(column) > 1]:
             raise ValueError(f"Table: column {twice[0]} is named twice")
-        super().__init__(name, trainable, learning_rate_factor)
 
     @property
     def needs_inputs(self) -> bool:
@@ -214,6 +226,40 @@ class Table(Layer):
     def categories(self) -> dict[int, int]:
         """How many categories each categorical column has; empty before they are known."""
         return {column: count for column, count in self._found.items() if count is not None}
+
+    @property
+    def _names(self) -> list[str]:
+        """The columns that are still names and no numbers."""
+        return [column for column in (*self.numeric, *self._given) if isinstance(column, str)]
+
+    def use_names(self, names: tuple[str, ...] | None) -> None:
+        """From the names of X's columns (None: it has none) find the numbers of those that were named."""
+        if not self._names:
+            return
+        if names is None:
+            raise ValueError(
+                f"Table names the column {self._names[0]!r}, but the columns of X have no names: hand over a table of "
+                "pandas, polars or pyarrow, or number the columns 0, 1, 2 ..."
+            )
+        for name in self._names:
+            if name not in names:
+                raise ValueError(f"Table names the column {name!r}, which X does not have: it has {', '.join(names)}")
+        number = {name: place for place, name in enumerate(names)}
+        self.numeric = tuple(number.get(column, column) for column in self.numeric)
+        given = [(number.get(column, column), count) for column, count in self._given.items()]
+        if len({column for column, _ in given}) < len(given):
+            raise ValueError("Table: a categorical column is given twice, by name and by number")
+        self._given = dict(given)
+        self._found = dict(given)
+        self._check_twice()
+
+    def learn_texts(self, column: int, texts: list[str], shown: str) -> None:
+        """Number the texts of a categorical column, in their order."""
+        known = self._given[column]
+        if len(texts) > (MOST_CATEGORIES - 1 if known is None else known):
+            said = "which is too many" if known is None else f"but Table was told of {known}"
+            raise ValueError(f"{shown} holds {len(texts)} different texts, {said}")
+        self.texts[column] = tuple(texts)
 
     def find_categories(self, x: NDArray[Any], count: bool) -> None:
         """See that all codes are whole numbers; and, before the network is built, count what was not said."""
@@ -238,11 +284,18 @@ class Table(Layer):
 
     def forget_categories(self) -> None:
         """Back to what was said."""
+        self.numeric, self._given = self._asked
         self._found = dict(self._given)
+        self.texts = {}
 
     def add_to(self, graph: Graph) -> None:
         if graph.at != 0 or graph.segments:
             raise ValueError("Table must be the first layer: it names columns of X")
+        if self._names:
+            raise ValueError(
+                f"Table names the column {self._names[0]!r}: leave out inputs=, so that the first fit, to a table with "
+                "such a column, finds it; or number the columns"
+            )
         if (most := max((*self.numeric, *self._given))) >= graph.width:
             raise ValueError(f"Table names column {most}, but X has the columns 0..{graph.width - 1}")
         ends = []
@@ -291,26 +344,34 @@ class Table(Layer):
         return self._tensor("scale")
 
     def config(self) -> dict[str, Any]:
+        texts = {"texts": [[column, list(known)] for column, known in self.texts.items()]} if self.texts else {}
         return {
             "numeric": list(self.numeric),
             "categorical": [list(pair) for pair in self._found.items()],
             "units": self.units,
             "normalize": self.normalize,
             "learned": self.learned,
+            **texts,
             **super().config(),
         }
 
     def _spelled(self) -> dict[str, Any]:
         shown = {**self.config(), "categorical": self._found}
         del shown["learned"]
+        shown.pop("texts", None)
         return shown
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         arguments = dict(config)
         learned = true_or_false(arguments.pop("learned", False), "learned")
+        texts = arguments.pop("texts", [])
         layer = cls(**{**arguments, "categorical": dict(arguments["categorical"])})
         layer.learned = learned
+        for column, known in texts:
+            if column not in layer._given or not all(isinstance(text, str) for text in known):
+                raise ValueError(f"Table: texts of column {column!r} do not fit")
+            layer.texts[column] = tuple(known)
         return layer
 
 

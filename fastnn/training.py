@@ -24,6 +24,7 @@ from .checkpoint import resolve_checkpoint
 from .clipping import clipping
 from .errors import DivergenceError
 from .evaluation import Evaluation
+from .frames import read_features, read_targets
 from .health import Checkup, about_size
 from .history import History
 from .layers import all_parts
@@ -72,6 +73,7 @@ class FitArguments:
     clip_norm: Any
     clip_value: Any
     accumulate: Any
+    steps_per_epoch: Any
     checkpoint: Any
     resume: Any
 
@@ -91,12 +93,13 @@ class Fit:
         accumulate = whole_number(asked.accumulate, "accumulate")
         checkpoint = resolve_checkpoint(asked.checkpoint, asked.resume)
 
-        self.x = inputs.training_features(asked.X, net.inputs)
+        X, self.names = read_features(net, asked.X, learn=True)
+        self.x = inputs.training_features(X, net.inputs)
         find_categories(net, self.x)
         graph = net._graph_for(self.x.shape[1])
         self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width, graph.rescale >= 0)
         rows = self.x.shape[0]
-        self.y = inputs.targets(asked.y, rows, self.objective, graph.width, net.dtype)
+        self.y = inputs.targets(read_targets(asked.y), rows, self.objective, graph.width, net.dtype)
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
         self.weights = inputs.class_weights(asked.class_weight, self.y, self.objective, graph.width, own_weights)
         inputs.check_finite(self.x, net.dtype, "X")
@@ -165,9 +168,12 @@ class Fit:
         if not isinstance(asked.validation_data, (tuple, list)) or len(asked.validation_data) not in (2, 3):
             raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
         X, y_given, *weight = asked.validation_data
+        X, _ = read_features(self.net, X, "validation_data[0]", names=self.names)
         x = inputs.training_features(X, self.parameters.inputs, "validation_data[0]")
         rows, outputs, dtype = x.shape[0], self.parameters.outputs, self.net.dtype
-        y = inputs.targets(y_given, rows, objective, outputs, dtype, "validation_data[1]")
+        y = inputs.targets(
+            read_targets(y_given, "validation_data[1]"), rows, objective, outputs, dtype, "validation_data[1]"
+        )
         weights = inputs.sample_weights(weight[0] if weight else None, rows, "validation_data[2]")
         inputs.check_finite(x, dtype, "validation_data[0]")
         check_categories(self.net, x, "validation_data[0]")
@@ -218,6 +224,8 @@ class Fit:
         net = self.net
         history = History(str(self.objective.loss), repr(self.optimizer))
         net._adopt(self.parameters, self.state, self.optimizer, self.objective.loss, history)
+        if self.names is not None:
+            net._feature_names = self.names
         net.stop_training = False
         history.remarks = self.remarks
         for remark in self.remarks:
@@ -312,19 +320,25 @@ class Fit:
             # A bad update is counted among the completed steps, a bad loss is not.
             batch = first + steps - (1 if status == _core.BAD_UPDATE and steps else 0)
             rate = rate if self.factors is None else float(rate[batch - first])
-            self.parameters.numbers[...] = before
-            self.state.array[...] = 0
-            self.state.go_on_from(0, 0, 0.0)
-            what = "loss" if status == _core.DIVERGED else "updated weights"
-            raise DivergenceError(
-                f"training diverged: the {what} of batch {batch + 1} of {self.steps} in epoch {epoch + 1} of "
-                f"{self.epochs} became infinite or NaN, with learning rate {rate:g}. The network is back at the start "
-                "of this epoch. Try a learning rate of a tenth, and inputs and targets scaled to about unit size",
-                epoch=epoch,
-                batch=batch,
-                learning_rate=rate,
-            )
+            raise self._diverged(status, epoch, batch, f" of {self.steps}", rate, before)
         return steps, loss_sum, weight_sum
+
+    def _diverged(
+        self, status: int, epoch: int, batch: int, of_all: str, rate: float, before: NDArray[Any]
+    ) -> DivergenceError:
+        """Go back to the start of the epoch; the error to raise."""
+        self.parameters.numbers[...] = before
+        self.state.array[...] = 0
+        self.state.go_on_from(0, 0, 0.0)
+        what = "loss" if status == _core.DIVERGED else "updated weights"
+        return DivergenceError(
+            f"training diverged: the {what} of batch {batch + 1}{of_all} in epoch {epoch + 1} of {self.epochs} became "
+            f"infinite or NaN, with learning rate {rate:g}. The network is back at the start of this epoch. Try a "
+            "learning rate of a tenth, and inputs and targets scaled to about unit size",
+            epoch=epoch,
+            batch=batch,
+            learning_rate=rate,
+        )
 
     def _batch_by_batch(self, epoch: int, before: NDArray[Any]) -> tuple[int, float, float]:
         """The same steps and bits, one native call each, for callbacks that want every batch."""

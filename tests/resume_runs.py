@@ -117,9 +117,17 @@ def _every_batch() -> tuple[fn.Sequential, dict[str, Any]]:
     return net, {**arguments, "optimizer": fn.RMSprop(0.02), "metrics": "accuracy", "validation_fraction": 0.2}
 
 
+def _sparse() -> tuple[fn.Sequential, dict[str, Any]]:
+    from scipy.sparse import csr_array
+
+    net = fn.Sequential([fn.Dense(6, "tanh"), fn.Dropout(0.2), fn.Dense(3, "softmax")], seed=9)
+    sparse = csr_array(np.where(X > 0.5, X, 0.0).astype(np.float32))
+    return net, {"X": sparse, "y": CLASSES, "epochs": 3, "batch_size": 10, "metrics": "accuracy"}
+
+
 RUNS = {
     "all at once": _all, "held out": _held_out, "in order": _in_order, "plain": _plain, "python loss": _python_loss,
-    "every batch": _every_batch,
+    "every batch": _every_batch, "sparse": _sparse,
 }  # fmt: skip
 
 

@@ -76,14 +76,16 @@ def test_drivers_do_not_know_an_instruction_set() -> None:
             assert not re.search(r"FNN_ISA_|_mm\d*_|VF_LANES|__m\d", text), f"{path.name} knows an instruction set"
 
 
+def imported_by(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name.split(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        return {node.module.split(".")[0]}
+    return set()
+
+
 def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.split(".")[0])
-    return names
+    return set().union(*map(imported_by, ast.walk(ast.parse(path.read_text()))))
 
 
 def test_the_package_does_not_import_what_stands_above_it() -> None:
@@ -91,6 +93,19 @@ def test_the_package_does_not_import_what_stands_above_it() -> None:
     assert len(files) > 8
     for path in files:
         assert not imported(path) & {"benchmarks", "examples", "tests", "pickle", "mmap"}, path.name
+
+
+OPTIONAL = {"onnx", "onnxruntime", "matplotlib", "torch", "keras", "tensorflow"}
+
+
+def test_optional_packages_are_imported_inside_functions_only() -> None:
+    for path in sorted((ROOT / "fastnn").glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                found = imported_by(node) & OPTIONAL
+                assert not found, f"{path.name} imports {found} when it is imported itself"
+    for name in ("interchange.py", "transplant.py", "weights.py"):
+        assert imported(ROOT / "fastnn" / name) <= {"__future__", "collections", "dataclasses", "numpy", "typing"}
 
 
 def test_the_boundary_includes_the_interface_only() -> None:

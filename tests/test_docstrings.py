@@ -23,7 +23,7 @@ REGISTRIES = ["activations", "losses", "optimizers", "initializers", "metrics"]
 SIGNATURES = {
     "Sequential": "layers, inputs=None, seed=None, dtype='float32'",
     "Sequential.fit": (
-        "X, y, loss=None, optimizer='adam', epochs=10, batch_size=32, shuffle=True, validation_data=None, "
+        "X, y=None, loss=None, optimizer='adam', epochs=10, batch_size=32, shuffle=True, validation_data=None, "
         "validation_fraction=None, metrics=(), callbacks=(), sample_weight=None, class_weight=None, threads=None, "
         "verbose=1"
     ),
@@ -37,6 +37,14 @@ SIGNATURES = {
     "Sequential.evaluate": "X, y, loss=None, metrics=()",
     "Sequential.predictor": "",
     "Sequential.save": "path",
+    "Sequential.find_learning_rate": "X, y, loss=None, optimizer='adam', batch_size=32",
+    "Sequential.jacobian": "x",
+    "Sequential.input_gradient": "X, y, loss=None",
+    "Sequential.get_weights": "",
+    "Sequential.set_weights": "weights",
+    "Sequential.to_onnx": "path",
+    "from_torch": "state_dict, activations=None",
+    "from_keras": "weights, activations=None",
     "Sequential.summary": "",
     "Dense": "units, activation=None",
     "Activation": "activation",

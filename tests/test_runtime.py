@@ -48,6 +48,23 @@ def test_who_is_asked_first(environment):
     assert fn.get_num_threads() == 5
 
 
+def test_threadpoolctl_limits_our_threads():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    fn.get_num_threads()  # by now threadpoolctl has been told
+    before = fn.get_num_threads()
+    with threadpoolctl.threadpool_limits(3):
+        assert fn.get_num_threads() == 3
+        with threadpoolctl.threadpool_limits(1, user_api="fastnn"):
+            assert fn.get_num_threads() == 1
+        assert fn.get_num_threads() == 3
+        with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            assert fn.get_num_threads() == 3
+    assert fn.get_num_threads() == before
+    assert runtime._limit is None, "what was the default is the default again"
+    (ours,) = (pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "fastnn")
+    assert ours["version"] == fn.__version__ and ours["num_threads"] == before
+
+
 @pytest.mark.parametrize(("value", "threads"), [(" 3 ", 3), ("4,2", 4), ("100000", 1024)])
 def test_omp_num_threads_as_openmp_reads_it(environment, value, threads):
     environment.setenv("OMP_NUM_THREADS", value)

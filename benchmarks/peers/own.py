@@ -118,6 +118,13 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         net.fit(X, y, **options)
         return time.perf_counter() - start
 
+    def rest(seconds: float, **fit: Any) -> float:
+        """Processor time of this process in the time after a fit."""
+        fit_time(**fit)
+        before = time.process_time()
+        time.sleep(seconds)
+        return time.process_time() - before
+
     # ---- prediction ----
 
     def load_network(folder: str, activation: str) -> None:
@@ -148,6 +155,7 @@ def load_library(threads: int) -> tuple[dict[str, str], dict[str, Any]]:
         "weights": weights,
         "memory": memory,
         "fit_time": fit_time,
+        "rest": rest,
         "load_network": load_network,
         "predict": predict,
         "time_predict": time_predict,

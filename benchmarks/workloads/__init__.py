@@ -19,5 +19,6 @@ WORKLOADS = {
     "end_to_end": "benchmarks.workloads.end_to_end",
     "imports": "benchmarks.workloads.end_to_end",
     "memory": "benchmarks.workloads.memory",
+    "company": "benchmarks.workloads.company",
     "python_loss": "benchmarks.workloads.python_loss",
 }

@@ -43,6 +43,35 @@ cdef int describe_or_raise(object x, fnn_array *out) except -1:
     return 0
 
 
+cdef class CompressedRows:
+    """A sparse matrix in compressed rows (CSR) as C reads it; keeps its arrays alive.
+
+    values (n,) may have any type C can read; indices (n,) and starts (rows + 1,) are both int32 or both int64. What
+    they hold is not checked here: C passes over what is not there.
+    """
+    cdef fnn_csr c
+    cdef ptrdiff_t rows, columns
+    cdef object keep
+
+    def __init__(self, values, indices, starts, Py_ssize_t columns):
+        cdef fnn_array of_values
+        cdef int wide = cnp.PyArray_Check(indices) and cnp.PyArray_TYPE(<cnp.ndarray>indices) == cnp.NPY_INT64
+        cdef int typenum = cnp.NPY_INT64 if wide else cnp.NPY_INT32
+        describe_or_raise(values, &of_values)
+        if (cnp.PyArray_NDIM(<cnp.ndarray>values) != 1 or not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>values)
+                or columns < 0):
+            raise ValueError("no matrix in compressed rows")
+        self.c.indices = vector(indices, typenum, of_values.rows, False, "indices")
+        self.c.starts = vector(starts, typenum, 1, False, "starts")
+        self.c.values, self.c.type, self.c.n, self.c.wide = of_values.data, of_values.type, of_values.rows, wide
+        self.rows, self.columns = cnp.PyArray_SIZE(<cnp.ndarray>starts) - 1, columns
+        self.keep = (values, indices, starts)
+
+    cdef void describe(self, fnn_array *out) noexcept:
+        out.data, out.type, out.rows, out.columns = &self.c, FNN_CSR, self.rows, self.columns
+        out.row_stride_bytes = out.column_stride_bytes = 0
+
+
 cdef inline bint plain(object x, int typenum) noexcept:
     """Whether x is exactly an array which C may read as it is."""
     return (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == typenum

@@ -180,7 +180,10 @@ cdef class Network:
 
 
 cdef int set_x(fnn_array *to, object x, Network network) except -1:
-    describe_or_raise(x, to)
+    if isinstance(x, CompressedRows):
+        (<CompressedRows>x).describe(to)
+    else:
+        describe_or_raise(x, to)
     if to.columns != network.inputs:
         raise ValueError(f"x: {to.columns} columns where {network.inputs} are needed")
     return 0

@@ -232,10 +232,94 @@ static void edges(void) {
     CHECK_EQUAL(fnn_first_nonfinite(&(fnn_array){row, FNN_DATA_FLOAT32, wide, wide / 4096, 0, 0}, FNN_FLOAT32), -1);
 }
 
+/* ---- compressed rows ------------------------------------------------------------------------------------------ */
+
+enum { CSR_ROWS = 6, CSR_COLUMNS = 700 };
+
+/* Rows of 0, 1, 255, 256, 257 and 600 numbers, of every type, in both widths of indices, compared with each element;
+ * arrays fill their allocations exactly, for the address sanitizer. */
+static void compressed_rows(void) {
+    static const int32_t counts[CSR_ROWS] = {0, 1, 255, 256, 257, 600};
+    int32_t starts[CSR_ROWS + 1] = {0};
+    int64_t wide_starts[CSR_ROWS + 1] = {0};
+    for (int row = 0; row < CSR_ROWS; row++) wide_starts[row + 1] = starts[row + 1] = starts[row] + counts[row];
+    const ptrdiff_t n = starts[CSR_ROWS];
+    int32_t *indices = malloc((size_t)n * sizeof *indices);
+    int64_t *wide_indices = malloc((size_t)n * sizeof *wide_indices);
+    for (ptrdiff_t row = 0; row < CSR_ROWS; row++) /* every column once: 701 is a prime, 0 is left out */
+        for (ptrdiff_t j = 0; j < counts[row]; j++)
+            wide_indices[starts[row] + j] = indices[starts[row] + j] = (int32_t)((j + 1) * (row + 3) % 701 - 1);
+    for (int type = 0; type < N_TYPES; type++) {
+        unsigned char *values = malloc((size_t)(n * item_sizes[type]));
+        fill(values, n * item_sizes[type]);
+        for (int variant = 0; variant < 4; variant++) {
+            const int real_type = variant & 1 ? FNN_FLOAT64 : FNN_FLOAT32, wide = variant >> 1;
+            const fnn_csr csr = {values, wide ? (const void *)wide_indices : indices,
+                                 wide ? (const void *)wide_starts : starts, n, type, wide};
+            const fnn_array array = {&csr, FNN_CSR, CSR_ROWS, CSR_COLUMNS, 0, 0};
+            static double memory[CSR_COLUMNS], wanted[CSR_COLUMNS];
+            int equal = 1;
+            for (ptrdiff_t row = 0; row < CSR_ROWS; row++) {
+                memset(wanted, 0, sizeof wanted);
+                for (ptrdiff_t j = starts[row]; j < starts[row + 1]; j++)
+                    wanted[indices[j]] = load(values + j * item_sizes[type], type, real_type);
+                memset(memory, 0x5a, sizeof memory);
+                fnn_prefetch_row(&array, row);
+                fnn_read_row(&array, row, real_type, memory);
+                for (ptrdiff_t j = 0; j < CSR_COLUMNS; j++)
+                    equal &= same(real_type == FNN_FLOAT64 ? memory[j] : (double)((float *)memory)[j], wanted[j]);
+            }
+            CHECK(equal);
+        }
+        free(values);
+    }
+    free(indices);
+    free(wide_indices);
+}
+
+/* In another order, a stride apart. */
+static void compressed_rows_in_order(void) {
+    static const float values[3] = {1, 2, 3};
+    static const int32_t indices[3] = {1, 0, 2}, starts[4] = {0, 1, 1, 3};
+    static const int64_t order[3] = {2, 0, 1};
+    const fnn_csr csr = {values, indices, starts, 3, FNN_DATA_FLOAT32, 0};
+    float found[3][4];
+    memset(found, 0x5a, sizeof found);
+    fnn_read_rows(&(fnn_array){&csr, FNN_CSR, 3, 3, 0, 0}, order, 0, 3, FNN_FLOAT32, found, 4);
+    CHECK(found[0][0] == 2 && found[0][1] == 0 && found[0][2] == 3);
+    CHECK(found[1][0] == 0 && found[1][1] == 1 && found[1][2] == 0);
+    CHECK(found[2][0] == 0 && found[2][1] == 0 && found[2][2] == 0);
+}
+
+/* What points elsewhere is passed over, and nothing is written beside the row. */
+static void compressed_rows_that_are_damaged(void) {
+    static const float values[2] = {1, 2};
+    static const int64_t columns[] = {-1, 3, INT64_MAX, INT64_MIN, (int64_t)1 << 32};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        const int64_t indices[2] = {columns[i], 1}, starts[2] = {0, 2};
+        const fnn_csr csr = {values, indices, starts, 2, FNN_DATA_FLOAT32, 1};
+        float *row = malloc(3 * sizeof *row);
+        fnn_read_row(&(fnn_array){&csr, FNN_CSR, 1, 3, 0, 0}, 0, FNN_FLOAT32, row);
+        CHECK(row[0] == 0 && row[1] == 2 && row[2] == 0);
+        free(row);
+    }
+    static const int64_t ranges[][2] = {{-1, 1}, {0, 3}, {2, 1}, {INT64_MIN, INT64_MAX}, {5, 7}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        const int64_t indices[2] = {0, 1};
+        const fnn_csr csr = {values, indices, ranges[i], 2, FNN_DATA_FLOAT32, 1};
+        float row[3];
+        fnn_read_row(&(fnn_array){&csr, FNN_CSR, 1, 3, 0, 0}, 0, FNN_FLOAT32, row);
+        CHECK(row[0] == 0 && row[1] == 0 && row[2] == 0);
+    }
+}
+
 void test_data(void) {
     every_type_and_layout();
     every_half();
     bad_elements();
     first_of_several();
     edges();
+    compressed_rows();
+    compressed_rows_in_order();
+    compressed_rows_that_are_damaged();
 }

@@ -42,7 +42,7 @@ static void better_way(void) {
 static void all_at_first(void) {
     fnn_pace pace = {0};
     world brief = {.all = 1e-5, .alone = 1e-6}, long_steps = {.all = 0.02, .alone = 0.03};
-    live(&brief, &pace, 0.004);
+    live(&brief, &pace, 0.0009);
     CHECK(brief.spent[1] == 0);
     pace = (fnn_pace){0};
     live(&long_steps, &pace, 10);

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``fit`` on a stream: batches come one by one from an iterable, and each is checked when it comes.
+
+One native call per batch, with the bits of ``fit`` on the rows one behind the other (``shuffle=False``) where batches
+have the same sizes. What ``fit`` learns from the data before training (scales, categories) it learns from the first
+batch, which is fetched and checked before anything changes. A later batch that is refused leaves the network as the
+batches before it made it. Nothing of a batch is kept, except y and outputs where metrics are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from threading import get_ident
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core, inputs
+from ._memory import allocate
+from .arguments import whole_number
+from .callbacks import CallbackList, Preparation
+from .clipping import clipping
+from .frames import is_frame, read_features, read_targets
+from .health import ROWS as HEALTH_ROWS
+from .health import STEPS_BETWEEN, Checkup
+from .inputs import Targets
+from .learning import check_categories, find_categories, learn
+from .losses import resolve_loss
+from .metrics import resolve_metrics
+from .optimizers import resolve_optimizer
+from .progress import Progress
+from .python_loss import make_training
+from .resume import Place
+from .runtime import choose_threads
+from .schedules import resolve_schedule
+from .snapshots import Snapshot
+from .training import Fit, FitArguments
+
+if TYPE_CHECKING:
+    from .model import Sequential
+
+END = object()
+FEW_ROWS = 1000  # to learn the scale of columns from
+
+
+def is_stream(X: Any, y: Any, steps_per_epoch: Any) -> bool:
+    """Whether X brings batches, and y with them."""
+    if y is None:
+        if X is None or isinstance(X, str | bytes | np.ndarray) or hasattr(X, "__array__") or is_frame(X):
+            raise TypeError("y is missing: fit(X, y), or fit(batches) with an iterable of (X, y)")
+        if not isinstance(X, Iterable):
+            raise TypeError(f"X is a {type(X).__name__} and y is missing: needed are arrays, or an iterable of (X, y)")
+        return True
+    if isinstance(X, Iterator):
+        raise TypeError("X is an iterator, and y is given: a stream brings (X, y) in each batch, so call fit(batches)")
+    if steps_per_epoch is not None:
+        raise ValueError("steps_per_epoch is for streams, fit(batches): with arrays an epoch has every row once")
+    return False
+
+
+class Batches:
+    """Batches from an iterable, epoch by epoch.
+
+    What can be iterated anew is begun anew when it has ended. Without `steps` that is an epoch; with it an epoch has so
+    many batches, and the next one goes on behind them. An iterator can be gone through once: it is one epoch, or gives
+    epochs . steps batches.
+    """
+
+    def __init__(self, source: Iterable[Any], epochs: int, steps: object) -> None:
+        self.steps = None if steps is None else whole_number(steps, "steps_per_epoch")
+        self._source = source
+        self._iterator: Iterator[Any] | None = iter(source)
+        self._once = self._iterator is source
+        self._needed = None if self.steps is None else epochs * self.steps
+        self._waiting: Any = END
+        self._taken = 0
+        if self._once and self.steps is None and epochs > 1:
+            raise ValueError(
+                f"an iterator can be gone through once, but epochs is {epochs}: give epochs=1, or steps_per_epoch=, or "
+                "something that can be iterated anew, such as a list or an object whose __iter__ is a generator"
+            )
+
+    @property
+    def expected(self) -> int | None:
+        """Batches of an epoch, if that is known."""
+        if self.steps is not None or self._once:
+            return self.steps
+        try:
+            return len(self._source)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+    def first(self) -> Any:
+        """The first batch, which the first epoch begins with."""
+        assert self._iterator is not None
+        self._waiting = next(self._iterator, END)
+        if self._waiting is END:
+            raise ValueError("the stream is empty: it has no batch")
+        return self._waiting
+
+    def next(self, step: int) -> Any:
+        """Batch number `step` of the epoch under way; END where it ends."""
+        if self.steps is not None and step == self.steps:
+            return END
+        found, self._waiting = self._waiting, END
+        if found is END:
+            found = self._fetch(step)
+        self._taken += found is not END
+        return found
+
+    def _fetch(self, step: int) -> Any:
+        if self._iterator is None:
+            self._iterator = iter(self._source)
+            found = next(self._iterator, END)
+            if found is END:
+                raise ValueError(
+                    "the stream has no batches the second time: what can be gone through only once needs epochs=1, or "
+                    "steps_per_epoch="
+                )
+            return found
+        found = next(self._iterator, END)
+        if found is not END:
+            return found
+        if self._once and self.steps is not None:
+            raise ValueError(
+                f"the stream ended after {inputs.count(self._taken, 'batch').replace('batchs', 'batches')}, but epochs "
+                f"x steps_per_epoch is {self._needed}; what it brought is learned"
+            )
+        self._iterator = None
+        return END if self.steps is None else self._fetch(step)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch, checked."""
+
+    x: NDArray[Any]
+    y: Targets
+    weights: NDArray[np.float64] | None
+
+
+class StreamFit(Fit):
+    """One training run of one network on a stream."""
+
+    def __init__(self, net: Sequential, asked: FitArguments) -> None:
+        self.net = net
+        self.epochs = whole_number(asked.epochs, "epochs", least=0)
+        self.optimizer = resolve_optimizer(asked.optimizer)
+        self.metrics = resolve_metrics(asked.metrics)
+        self.callbacks = CallbackList(asked.callbacks)
+        self.schedule = resolve_schedule(asked.schedule)
+        self._clipping = clipping(asked.clip_norm, asked.clip_value)
+        self._class_weight, self._threads = asked.class_weight, asked.threads
+        self._refuse_what_needs_all_rows(asked)
+        self._stream = Batches(asked.X, self.epochs, asked.steps_per_epoch)
+        self._expected = self._stream.expected
+        if self.schedule is not None and self._expected is None:
+            raise ValueError("schedule needs to know how many steps there will be: give steps_per_epoch=")
+
+        first = self._first_batch(asked)
+        self.x, self.y, self.weights = first.x, first.y, first.weights
+        graph = self.graph
+        for metric in self.metrics:
+            metric.check(self.objective, self.y, graph.width)
+
+        # Memory for batches like the first one: from here to run() only MemoryError can happen.
+        self.parameters = net._parameters_for(graph)
+        self.place, self.saver = Place(), None
+        self.subset, self.order, self.outputs = None, None, None
+        self.rows = self.batch = first.x.shape[0]
+        self.steps = 0 if self._expected is None else self._expected
+        self.learned = learn(net, self.parameters, self.x, self.y, None)
+        self.last_rate = self.optimizer.learning_rate
+        self.validation = self._validation(asked, None, None)
+        self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
+        self.state = net._state_for(self.optimizer, self.parameters)
+        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
+        self._make_native(self.batch)
+        self.checkup = Checkup(net, self.parameters, self._some_rows(), self.rows * max(self.steps, 1))
+        self.remarks = self._remarks() + self._about_lessons()
+        self._steps_done = 0  # in all epochs
+        self.progress = Progress(asked.verbose, self.epochs, self._headline(asked.loss is None))
+
+    @staticmethod
+    def _refuse_what_needs_all_rows(asked: FitArguments) -> None:
+        if asked.sample_weight is not None:
+            raise ValueError("sample_weight: a stream brings weights in its batches, as (X, y, sample_weight)")
+        if asked.validation_fraction is not None:
+            raise ValueError("validation_fraction needs arrays: with a stream give validation_data=(X, y)")
+        if isinstance(asked.class_weight, str):
+            raise ValueError("class_weight='balanced' needs arrays: with a stream give a dict of weights")
+        if whole_number(asked.accumulate, "accumulate") > 1:
+            raise ValueError("accumulate needs arrays: let the stream bring larger batches, which is the same")
+        if asked.checkpoint is not None or asked.resume:
+            raise ValueError("checkpoint and resume need arrays: a stream cannot be asked for what it brought before")
+
+    def _first_batch(self, asked: FitArguments) -> Batch:
+        """Fetched before anything changes: it tells the width of X, and what the network learns of its columns."""
+        parts = self._parts(self._stream.first(), 0, 0)
+        try:
+            X, self.names = read_features(self.net, parts[0], "X", learn=True)
+            x = inputs.training_features(X, self.net.inputs)
+            find_categories(self.net, x)
+            self.graph = graph = self.net._graph_for(x.shape[1])
+            self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width, graph.rescale >= 0)
+            return self._checked(x, *parts[1:])
+        except (ValueError, TypeError) as error:
+            raise _placed(error, 0, 0) from error
+
+    def _parts(self, batch: Any, step: int, epoch: int) -> tuple[Any, ...]:
+        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+            found = f"a {type(batch).__name__}"
+            if isinstance(batch, tuple | list):
+                found += f" of {len(batch)}"
+            raise _placed(TypeError(f"it is {found}, but (X, y) or (X, y, sample_weight) is needed"), step, epoch)
+        return tuple(batch)
+
+    def _checked(self, x: NDArray[Any], y: Any, weight: Any = None) -> Batch:
+        rows, width, dtype = x.shape[0], self.graph.width, self.net.dtype
+        targets = inputs.targets(read_targets(y, "y"), rows, self.objective, width, dtype)
+        weights = inputs.sample_weights(weight, rows, all_zero_is_fine=True)
+        weights = inputs.class_weights(
+            self._class_weight, targets, self.objective, width, weights, all_zero_is_fine=True
+        )
+        inputs.check_finite(x, dtype, "X")
+        return Batch(x, targets, weights)
+
+    def _next(self, step: int, epoch: int) -> Batch | None:
+        """The next batch; the caller's code that makes it sees the weights as they are now, as callbacks do."""
+        shared = self.parameters.shared
+        shared.owner = get_ident()
+        try:
+            found = self._stream.next(step)
+        finally:
+            shared.owner = None
+        if found is END:
+            return None
+        parts = self._parts(found, step, epoch)
+        try:
+            X, _ = read_features(self.net, parts[0])
+            x = inputs.training_features(X, self.parameters.inputs)
+            check_categories(self.net, x, "X")
+            return self._checked(x, *parts[1:])
+        except (ValueError, TypeError) as error:
+            raise _placed(error, step, epoch) from error
+
+    def _make_native(self, rows: int) -> None:
+        """For batches of up to so many rows."""
+        work = self.parameters.training_work(rows)
+        threads = choose_threads(self._threads, work)
+        self.native = make_training(self.objective, self.parameters, self.state, rows, threads)
+        self.native.set_clipping(*self._clipping)
+        if self._threads is None:
+            self.native.choose_pace()
+        self.batch = rows
+
+    def _some_rows(self) -> NDArray[Any]:
+        """Of the first batch, as a copy: whose arrays may be used again."""
+        return np.array(self.x[:HEALTH_ROWS])
+
+    def _about_lessons(self) -> list[str]:
+        """What was learned from the first batch alone."""
+        if not self.learned or self.rows >= FEW_ROWS:
+            return []
+        return [
+            f"the scales of columns come from the first batch of the stream, {inputs.count(self.rows, 'row')}: let it "
+            f"begin with a batch of {FEW_ROWS} rows or more, or scale the data before"
+        ]
+
+    def _headline(self, loss_was_chosen: bool) -> str:
+        first = super()._headline(loss_was_chosen).split("\n")[0]
+        steps = "" if self._expected is None else f", {self._expected:,} steps an epoch"
+        return f"{first}\na stream of batches, the first of {self.rows:,} rows{steps}; threads {self.native.threads}"
+
+    def _epoch(self, epoch: int, before: NDArray[Any]) -> dict[str, float]:
+        """One epoch; `before` are the parameters to go back to."""
+        start = perf_counter()
+        kept = _Kept(bool(self.metrics))
+        loss_sum = weight_sum = 0.0
+        measures = self.checkup.due(epoch, self.epochs, self.steps)
+        step = rows = 0
+        while not self.net.stop_training and (batch := self._next(step, epoch)) is not None:
+            self.native.measure(self.checkup.sums if measures and self._is_measured(step) else None)
+            loss, weight = self._train_on(batch, epoch, step, before, kept)
+            loss_sum += loss
+            weight_sum += weight
+            rows += batch.x.shape[0]
+            if self.callbacks.every_batch:
+                logs = {"loss": loss / weight if weight else 0.0, "learning_rate": self.last_rate}
+                self._call_back("on_batch_end", self.net, self._steps_done, logs)
+            step += 1
+            self._steps_done += 1
+        self.steps = step
+        self.checkup.saw(rows)
+        self.net._epochs_done += 1
+        logs = {"loss": loss_sum / weight_sum if weight_sum else 0.0}
+        logs |= kept.measure(self.metrics, self.objective)
+        if self.validation is not None:
+            logs |= self.validation.run(self.parameters.numbers, "val_")
+        return logs | {"learning_rate": self.last_rate, "seconds": perf_counter() - start}
+
+    def _is_measured(self, step: int) -> bool:
+        """Whether a step of an epoch that is due: the last one, or, since that may not be known, one on the way."""
+        made = step + 1
+        return made == self.steps or made % STEPS_BETWEEN == 0 or made & step == 0
+
+    def _train_on(self, batch: Batch, epoch: int, step: int, before: NDArray[Any], kept: _Kept) -> tuple[float, float]:
+        """One step -> loss sum, weight sum."""
+        rows = batch.x.shape[0]
+        if rows > self.batch:
+            self._make_native(rows)
+        rate = self.optimizer.learning_rate
+        if self.schedule is not None:
+            assert self._expected is not None
+            total = max(self.epochs, 1) * self._expected
+            rate = float(rate * self.schedule.factors(min(self._steps_done, total - 1), 1, total)[0])
+        outputs = allocate((rows, self.parameters.outputs), self.net.dtype) if self.metrics else None
+        self.native.bind(batch.x, batch.y.labels, batch.y.values, batch.weights, outputs, None, False, self.net.seed)
+        self.optimizer.prepare(self.state)
+        try:
+            status, threads, _, loss_sum, weight_sum = self.native.run(self.net._epochs_done, 0, 1, rate)
+        finally:
+            self.native.release()
+        self.last_rate = rate
+        self.net.threads_used = self.net.history.threads = threads
+        if status in (_core.DIVERGED, _core.BAD_UPDATE):
+            of = "" if self._expected is None else f" of {self._expected}"
+            raise self._diverged(status, epoch, step, of, rate, before)
+        kept.keep(batch, outputs)
+        return loss_sum, weight_sum
+
+
+class _Kept:
+    """What metrics look at when an epoch is over: y, outputs and weights of its batches, as they were trained."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+        self._batches: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]] = []
+
+    def keep(self, batch: Batch, outputs: NDArray[Any] | None) -> None:
+        if self._wanted and outputs is not None:
+            self._batches.append((batch.y.y.copy(), outputs, batch.weights))
+
+    def measure(self, metrics: Iterable[Any], objective: Any) -> dict[str, float]:
+        if not self._batches:
+            return {metric.name: float("nan") for metric in metrics}
+        y, output, weights = zip(*self._batches, strict=True)
+        whole = None
+        if any(weight is not None for weight in weights):
+            parts = zip(weights, y, strict=True)
+            whole = np.concatenate([np.ones(len(rows)) if weight is None else weight for weight, rows in parts])
+        all_y, all_outputs = np.concatenate(y), np.concatenate(output)
+        return {metric.name: metric.measure(all_y, all_outputs, whole, objective) for metric in metrics}
+
+
+def _placed(error: Exception, step: int, epoch: int) -> Exception:
+    """The same error, which says where in the stream."""
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"batch {step + 1} of epoch {epoch + 1}: {error}")

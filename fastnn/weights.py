@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""All numbers of a network as a list of arrays, in Keras's order: ``get_weights`` and ``set_weights``.
+
+Layer after layer (layers made of layers: part after part); of each layer what it trains, then what it does not. Behind
+them what ``scale_targets`` has learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .layers import Layer, all_parts, place_of
+from .normalization import Normalization
+from .parameters import Parameters
+from .tables import Table
+
+if TYPE_CHECKING:
+    from .model import Sequential
+
+Arrays = list[NDArray[Any]]
+MATRICES = (_core.DENSE, _core.EMBEDDING)  # operations whose weight has two dimensions
+
+
+def tensors(net: Sequential, parameters: Parameters) -> list[tuple[str, slice, tuple[int, ...]]]:
+    """What it is, where it lies in the network's numbers, and its shape: of every tensor in the order of the list."""
+    graph = parameters.graph
+    matrices = {op.weight for op in graph.operations if op.kind in MATRICES}
+    found: list[tuple[str, slice, tuple[int, ...]]] = []
+    for layer in (*all_parts(net.layers), None):
+        place = "the network" if layer is None else place_of(net.layers, layer)
+        for number, segment in enumerate(graph.segments):
+            if segment.layer is layer:
+                shape = (segment.rows, segment.columns) if number in matrices else (segment.size,)
+                span = slice(segment.offset, segment.offset + segment.size)
+                found.append((f"{segment.name} of {place}", span, shape))
+        for kept in graph.state:
+            if kept.layer is layer:
+                start = graph.n_params + kept.offset
+                found.append((f"{kept.name} of {place}", slice(start, start + kept.size), (kept.size,)))
+    return found
+
+
+def get_weights(net: Sequential) -> Arrays:
+    """See ``Sequential.get_weights``."""
+    parameters = net._built()
+    spans = tensors(net, parameters)
+    return parameters.shared.read(lambda numbers: [numbers[span].reshape(shape).copy() for _, span, shape in spans])
+
+
+def set_weights(net: Sequential, weights: Sequence[Any]) -> None:
+    """See ``Sequential.set_weights``; the network is the caller's alone meanwhile."""
+    parameters = net._built()
+    if isinstance(weights, (str, bytes, np.ndarray)) or not isinstance(weights, Iterable):
+        raise TypeError(f"weights must be a list of arrays, not {type(weights).__name__}")
+    given, wanted = list(weights), tensors(net, parameters)
+    if len(given) != len(wanted):
+        names = ", ".join(name for name, _, _ in wanted)
+        raise ValueError(f"weights has {len(given)} arrays, but the network has {len(wanted)}: {names}")
+    moves = []
+    for place, (value, (name, span, shape)) in enumerate(zip(given, wanted, strict=True)):
+        new = plain_array(value, f"weights[{place}]")
+        if new.shape != shape:
+            raise ValueError(f"weights[{place}] has shape {new.shape}, but {name} has {shape}")
+        moves.append((span, new.astype(net.dtype).reshape(-1)))  # a copy: it may be a view of the network itself
+    net._pass = None
+    parameters.shared.write(_write, parameters.numbers, moves)
+    note_learned(net, parameters)
+
+
+def _write(numbers: NDArray[Any], moves: list[tuple[slice, NDArray[Any]]]) -> None:
+    for span, new in moves:
+        numbers[span] = new
+
+
+def note_learned(net: Sequential, parameters: Parameters) -> None:
+    """Scales that were written count as learned, unless they are those of a network that has seen no data."""
+    graph = parameters.graph
+    fresh: dict[Layer | None, bool] = {}
+    for kept in graph.state:
+        values = parameters.state[kept.offset : kept.offset + kept.size]
+        fresh[kept.layer] = fresh.get(kept.layer, True) and bool((values == kept.start).all())
+    for layer, is_fresh in fresh.items():
+        if isinstance(layer, (Normalization, Table)):
+            layer.learned = not is_fresh
+        elif layer is None:
+            net._targets_learned = not is_fresh
+
+
+def plain_array(value: Any, argument: str) -> NDArray[Any]:
+    """A NumPy array of real numbers from an array of any library: what has .detach(), .cpu() or .numpy() is asked."""
+    for name in ("detach", "cpu", "numpy"):
+        method: Callable[[], Any] | None = getattr(value, name, None)
+        if callable(method):
+            value = method()
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{argument} is not a regular array") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{argument} must hold real numbers, not dtype {array.dtype}")
+    return array
