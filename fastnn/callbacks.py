@@ -95,7 +95,7 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Called after ``on_fit_begin`` when training goes on from a checkpoint: state is what ``state_dict`` returned."""
+        """When training goes on from a checkpoint, after ``on_fit_begin``: state is what ``state_dict`` gave."""
 
 
 class LambdaCallback(Callback):
