@@ -172,7 +172,7 @@ static void apply_update(train_call *call, const step_state *step, int32_t segme
     if (call->penalized) FNN_TYPED(measure_penalty)(plan, segment, first, last, t->params);
     if (step->measured) {
         if (t->clip_norm <= 0) /* else they are there, and others may be reading them */
-            FNN_TYPED(measure_gradient)(plan, step->update.scale, segment, first, last, t->params, t->grads);
+            FNN_TYPED(measure_gradient)(plan, &step->update, segment, first, last, t->params, t->grads);
         bad = FNN_TYPED(update_and_measure)(plan, &step->update, segment, first, last, t->params, t->grads);
     } else {
         bad = FNN_TYPED(update_segment)(t->network, plan->kernels, &step->update, segment, first, last, t->params,
@@ -187,7 +187,7 @@ static void use_gradient(train_call *call, step_state *step, int32_t segment, pt
     const fnn_training *t = call->training;
     step->update.scale = 1 / step->weight_sum;
     if (t->clip_norm > 0)
-        FNN_TYPED(measure_gradient)(&call->plan, step->update.scale, segment, first, last, t->params, t->grads);
+        FNN_TYPED(measure_gradient)(&call->plan, &step->update, segment, first, last, t->params, t->grads);
     else
         apply_update(call, step, segment, first, last);
 }
@@ -307,7 +307,7 @@ static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *
             return;
         }
         const double penalty = call->penalized && updates(&step) ? FNN_TYPED(sum_penalties)(&call->plan) : 0;
-        at->loss_sum += step.loss_sum + step.weight_sum * penalty;
+        at->loss_sum += step.loss_sum + (at->optimizer.penalizes_sums ? 1 : step.weight_sum) * penalty;
         at->weight_sum += step.weight_sum;
         if (!is_finite(step.loss_sum)) {
             at->status = FNN_DIVERGED;

@@ -137,6 +137,9 @@ typedef struct {
     int32_t kind;        /* index into fnn_optimizer_name() */
     double hyper[8];     /* in the order of fnn_optimizer_hyper_name(); the learning rate is given per step */
     double weight_decay; /* w -= learning rate . weight_decay . w before each update, in segments that decay */
+    /* Nonzero: penalties are added to the sum of the batch and not to its mean, so that they count less the larger the
+     * batch is: l1 and l2 mean l1 / (sum of its weights) and l2 / (sum of its weights). */
+    int32_t penalizes_sums;
     void *state;         /* (fnn_optimizer_states(kind), n_params), zeros at the start */
     /* The average of the parameters over updates, [n_params], or NULL: with s_n = average_decay s_(n-1) +
      * (1 - average_decay) p_n it is s_n / (1 - average_decay^n), which starts at the first p. */
@@ -209,8 +212,9 @@ typedef struct {
     int32_t threads;        /* how many took part */
     ptrdiff_t steps;        /* completed */
     /* What they were, plus the sum over rows of weight . loss, of the completed steps (and of the diverged one), and in
-     * networks with penalties weight_sum times the penalty of the parameters before each step. Added step by step, so
-     * that an epoch in several calls has the sums of one call. */
+     * networks with penalties weight_sum times the penalty of the parameters before each step. Once the penalty
+     * instead, if the optimizer penalizes sums. Added step by step, so that an epoch in several calls has the sums of
+     * one call. */
     double loss_sum;
     double weight_sum;
 } fnn_training_result;

@@ -30,6 +30,8 @@ fnn_optimizer FNN_TYPED(optimizer_after_update)(const fnn_optimizer *optimizer) 
     return after;
 }
 
+double FNN_TYPED(penalty_factor)(const update_step *step) { return step->optimizer.penalizes_sums ? step->scale : 1; }
+
 /* (1 - d) / (1 - d^n): how much of the n-th parameters is in their average. */
 static real share_of_average(const fnn_optimizer *optimizer) {
     const double decay = optimizer->average_decay;
@@ -60,6 +62,7 @@ static int update_elements(const fnn_network *network, const FNN_TYPED(fnn_kerne
         return 0;
     }
     const double learning_rate = step->learning_rate * s->learning_rate_factor;
+    const double penalties = FNN_TYPED(penalty_factor)(step);
     double own[8] = {0};
     if (s->learning_rate_factor != 1) prepare_rule(step, learning_rate, own);
     const double *constants = s->learning_rate_factor == 1 ? step->constants : own;
@@ -69,8 +72,8 @@ static int update_elements(const fnn_network *network, const FNN_TYPED(fnn_kerne
         .grads = grads + begin,
         .average = average,
         .scale = (real)step->scale,
-        .l1 = (real)s->l1,
-        .l2 = (real)s->l2,
+        .l1 = (real)(s->l1 * penalties),
+        .l2 = (real)(s->l2 * penalties),
         .factor = (real)step->factor,
         .bound = (real)step->bound,
         .decay = s->decays ? (real)(learning_rate * optimizer->weight_decay) : 0,
@@ -127,14 +130,16 @@ int FNN_TYPED(update_and_measure)(const plan_type *plan, const update_step *step
     return bad;
 }
 
-void FNN_TYPED(measure_gradient)(const plan_type *plan, double scale, int32_t segment, ptrdiff_t first,
+void FNN_TYPED(measure_gradient)(const plan_type *plan, const update_step *step, int32_t segment, ptrdiff_t first,
                                  ptrdiff_t last, const real *params, const real *grads) {
     const fnn_segment *s = &plan->network->segments[segment];
+    const double penalties = FNN_TYPED(penalty_factor)(step);
     double *sums = sums_of(plan, segment) + FNN_SUM_GRADIENT;
     for (ptrdiff_t row = first; row < last; row += FNN_BLOCK_ROWS) {
         const ptrdiff_t begin = begin_of_block(s, row);
         sums[row / FNN_BLOCK_ROWS * FNN_BLOCK_SUMS] =
-            plan->kernels->squares(size_of_block(s, row), params + begin, grads + begin, scale, s->l1, s->l2);
+            plan->kernels->squares(size_of_block(s, row), params + begin, grads + begin, step->scale, s->l1 * penalties,
+                                   s->l2 * penalties);
     }
 }
 
@@ -201,32 +206,34 @@ double FNN_TYPED(network_penalty)(const fnn_network *network, const void *params
     return sum;
 }
 
-/* Squares of grads.scale with penalties (params not NULL), over what is not frozen. */
+/* Squares of grads.scale with penalties times a factor (0: without), over what is not frozen. */
 static double gradient_squares(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels, double scale,
-                               const real *params, const real *grads) {
+                               double penalties, const real *params, const real *grads) {
     double sum = 0;
     for (int32_t i = 0; i < network->n_segments; i++) {
         const fnn_segment *s = &network->segments[i];
         double of_segment = 0;
         if (s->frozen) continue;
         for (ptrdiff_t row = 0; row < s->rows; row += FNN_BLOCK_ROWS) {
-            const real *g = grads + begin_of_block(s, row), *p = params ? params + begin_of_block(s, row) : g;
+            const real *g = grads + begin_of_block(s, row), *p = params + begin_of_block(s, row);
             of_segment +=
-                kernels->squares(size_of_block(s, row), p, g, scale, params ? s->l1 : 0, params ? s->l2 : 0);
+                kernels->squares(size_of_block(s, row), p, g, scale, s->l1 * penalties, s->l2 * penalties);
         }
         sum += of_segment;
     }
     return sum;
 }
 
-double FNN_TYPED(clipping_factor_of)(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels, double scale,
-                                     double clip_norm, const real *params, const real *grads) {
-    return factor_for(sqrt(gradient_squares(network, kernels, scale, params, grads)), clip_norm);
+double FNN_TYPED(clipping_factor_of)(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels,
+                                     const update_step *step, double clip_norm, const real *params,
+                                     const real *grads) {
+    const double penalties = FNN_TYPED(penalty_factor)(step);
+    return factor_for(sqrt(gradient_squares(network, kernels, step->scale, penalties, params, grads)), clip_norm);
 }
 
 double FNN_TYPED(gradient_norm)(const fnn_network *network, const void *grads) {
     const fnn_float_state state = fnn_float_enter();
-    const double norm = sqrt(gradient_squares(network, FNN_TYPED(fnn_kernels_in_use)(), 1, NULL, grads));
+    const double norm = sqrt(gradient_squares(network, FNN_TYPED(fnn_kernels_in_use)(), 1, 0, grads, grads));
     fnn_float_leave(state);
     return norm;
 }

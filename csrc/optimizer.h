@@ -10,7 +10,7 @@
 typedef struct {
     fnn_optimizer optimizer; /* as it is after the update: its step is the number of this one */
     double learning_rate;
-    double scale;         /* gradient = grads . scale + penalties */
+    double scale;         /* gradient = grads . scale + penalties . penalty_factor */
     double factor, bound; /* clipping: of the norm (1: none), of each element (0: none) */
     double constants[8];  /* of the optimizer's rule, for segments without a learning rate of their own */
 } update_step;
@@ -30,9 +30,12 @@ int FNN_TYPED(update_segment)(const fnn_network *network, const FNN_TYPED(fnn_ke
 int FNN_TYPED(update_and_measure)(const FNN_TYPED(plan) * plan, const update_step *step, int32_t segment,
                                   ptrdiff_t first, ptrdiff_t last, real *params, const real *grads);
 
+/* What l1 and l2 are multiplied by: 1, or for an optimizer that penalizes sums, 1 / (sum of the batch's weights). */
+double FNN_TYPED(penalty_factor)(const update_step *step);
+
 /* Block sums of rows [first, last): squares of the gradient with penalties; the penalty. */
-void FNN_TYPED(measure_gradient)(const FNN_TYPED(plan) * plan, double scale, int32_t segment, ptrdiff_t first,
-                                 ptrdiff_t last, const real *params, const real *grads);
+void FNN_TYPED(measure_gradient)(const FNN_TYPED(plan) * plan, const update_step *step, int32_t segment,
+                                 ptrdiff_t first, ptrdiff_t last, const real *params, const real *grads);
 void FNN_TYPED(measure_penalty)(const FNN_TYPED(plan) * plan, int32_t segment, ptrdiff_t first, ptrdiff_t last,
                                 const real *params);
 
@@ -46,7 +49,8 @@ double FNN_TYPED(sum_penalties)(const FNN_TYPED(plan) * plan);
 /* What the gradient is multiplied by, so that its norm is at most clip_norm: from the block sums, or from the vectors
  * themselves. Not a number when the norm is not finite. */
 double FNN_TYPED(clipping_factor)(const FNN_TYPED(plan) * plan, double clip_norm);
-double FNN_TYPED(clipping_factor_of)(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels, double scale,
-                                     double clip_norm, const real *params, const real *grads);
+double FNN_TYPED(clipping_factor_of)(const fnn_network *network, const FNN_TYPED(fnn_kernels) * kernels,
+                                     const update_step *step, double clip_norm, const real *params,
+                                     const real *grads);
 
 #endif

@@ -134,7 +134,7 @@ static void update_all(void *context, fnn_team *team, int thread, int threads) {
     (void)team, (void)thread, (void)threads;
     FNN_TYPED(prepare_update)(&call->step);
     if (call->clip_norm > 0)
-        call->step.factor = FNN_TYPED(clipping_factor_of)(call->network, kernels, call->step.scale, call->clip_norm,
+        call->step.factor = FNN_TYPED(clipping_factor_of)(call->network, kernels, &call->step, call->clip_norm,
                                                           call->params, call->grads);
     for (int32_t i = 0; i < call->network->n_segments; i++)
         call->bad |= FNN_TYPED(update_segment)(call->network, kernels, &call->step, i, 0,

@@ -71,6 +71,7 @@ cdef extern from "fastnn.h" nogil:
         int32_t kind
         double hyper[8]
         double weight_decay
+        int32_t penalizes_sums
         void *state
         void *average
         double average_decay

@@ -71,6 +71,7 @@ class Optimizer:
     weight_decay: float
     average: float
     changes: int = 0  # counts assignments, so that a cached copy in C knows when it is old
+    _penalizes_sums = False  # penalties belong to the sum over a batch: the estimators of fastnn.sklearn set it
 
     def __init__(self, learning_rate: float = 0.01, weight_decay: float = 0.0, average: float = 0.0) -> None:
         self.learning_rate = learning_rate
@@ -102,7 +103,7 @@ class Optimizer:
         """Hand C the hyper-parameters as they are now."""
         if self.average:
             self.make_room(state)
-        state.set_hyper(self.hyper, self.weight_decay, self.average)
+        state.set_hyper(self.hyper, self.weight_decay, self.average, self._penalizes_sums)
 
     def config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer."""

@@ -162,7 +162,7 @@ class PythonTraining:
             parameters.draws[0] += 1
             return _core.FINISHED, 0.0, 0.0
         if parameters.graph.penalized:
-            loss_sum += weight_sum * _core.penalty(network, numbers)
+            loss_sum += (1 if self._state.penalizes_sums else weight_sum) * _core.penalty(network, numbers)
         if not math.isfinite(loss_sum):
             return _core.DIVERGED, loss_sum, weight_sum
         if finite:

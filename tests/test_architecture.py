@@ -89,7 +89,7 @@ def imported(path: Path) -> set[str]:
 
 
 def test_the_package_does_not_import_what_stands_above_it() -> None:
-    files = sorted((ROOT / "fastnn").glob("*.py"))
+    files = sorted((ROOT / "fastnn").rglob("*.py"))
     assert len(files) > 8
     for path in files:
         assert not imported(path) & {"benchmarks", "examples", "tests", "pickle", "mmap"}, path.name
@@ -106,6 +106,13 @@ def test_optional_packages_are_imported_inside_functions_only() -> None:
                 assert not found, f"{path.name} imports {found} when it is imported itself"
     for name in ("interchange.py", "transplant.py", "weights.py"):
         assert imported(ROOT / "fastnn" / name) <= {"__future__", "collections", "dataclasses", "numpy", "typing"}
+
+
+def test_only_the_estimators_know_scikit_learn() -> None:
+    for path in sorted((ROOT / "fastnn").rglob("*.py")):
+        if path.parent.name != "sklearn":
+            assert not imported(path) & {"sklearn"}, path.name
+            assert not re.search(r"from \.sklearn|import sklearn", path.read_text(encoding="utf-8")), path.name
 
 
 def test_the_boundary_includes_the_interface_only() -> None:

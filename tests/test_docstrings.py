@@ -13,7 +13,7 @@ import fastnn as fn
 
 MODULES = sorted(
     module.name
-    for module in pkgutil.iter_modules(fn.__path__, "fastnn.")
+    for module in pkgutil.walk_packages(fn.__path__, "fastnn.")
     if not module.name.endswith(("_core", "__main__"))
 )
 PUBLIC = [name for name in fn.__all__ if name != "__version__"]

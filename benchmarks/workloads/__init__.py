@@ -21,4 +21,5 @@ WORKLOADS = {
     "memory": "benchmarks.workloads.memory",
     "company": "benchmarks.workloads.company",
     "python_loss": "benchmarks.workloads.python_loss",
+    "estimators": "benchmarks.workloads.estimators",
 }

@@ -66,7 +66,9 @@ static inline void adagrad_prepare(const fnn_rule_step *step, double *constants)
     constants[2] = step->hyper[1];
 }
 
-/* constants: beta1, 1 - beta1, beta2, 1 - beta2, learning rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), epsilon */
+/* constants: beta1, 1 - beta1, beta2, 1 - beta2, learning rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), epsilon.
+ * hyper[3], which has no name, is 0 in algorithm 1; else epsilon is added to sqrt(v) before its correction, as in the
+ * faster form at the end of section 2 of the paper, which scikit-learn has. */
 static inline void adam_prepare(const fnn_rule_step *step, double *constants) {
     const double *hyper = step->hyper;
     constants[0] = hyper[0];
@@ -75,7 +77,7 @@ static inline void adam_prepare(const fnn_rule_step *step, double *constants) {
     constants[3] = 1 - hyper[1];
     constants[4] = step->learning_rate / (1 - fnn_power(hyper[0], step->number));
     constants[5] = 1 / sqrt(1 - fnn_power(hyper[1], step->number));
-    constants[6] = hyper[2];
+    constants[6] = hyper[3] != 0 ? hyper[2] * constants[5] : hyper[2];
 }
 
 static inline void adamw_prepare(const fnn_rule_step *step, double *constants) { adam_prepare(step, constants); }

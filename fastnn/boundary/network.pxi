@@ -285,6 +285,11 @@ cdef class OptimizerState:
         """NAdam's product of momenta."""
         return self.c.product
 
+    @property
+    def penalizes_sums(self):
+        """Whether penalties are added to the sum of a batch and not to its mean."""
+        return bool(self.c.penalizes_sums)
+
     def go_on_from(self, int64_t step, int64_t averaged, double product):
         """Take up the count where another state was; the vectors are the caller's to fill."""
         self.c.step, self.c.averaged, self.c.product = step, averaged, product
@@ -295,14 +300,15 @@ cdef class OptimizerState:
         self.c.average = NULL
         self.average = average
 
-    def set_hyper(self, tuple values not None, double weight_decay, double average_decay):
+    def set_hyper(self, tuple values not None, double weight_decay, double average_decay, bint penalizes_sums=False):
         """The hyper-parameters in the order of optimizer_hyper_names. Without a decay no average is taken."""
         cdef Py_ssize_t i
         if len(values) > 8:
             raise ValueError("too many hyper-parameters")
         if average_decay != 0 and self.average is None:
             raise ValueError("no room for an average")
-        for i in range(len(values)):
-            self.c.hyper[i] = values[i]
+        for i in range(8):
+            self.c.hyper[i] = values[i] if i < len(values) else 0
         self.c.weight_decay, self.c.average_decay = weight_decay, average_decay
+        self.c.penalizes_sums = penalizes_sums
         self.c.average = cnp.PyArray_DATA(<cnp.ndarray>self.average) if average_decay != 0 else NULL

@@ -657,7 +657,7 @@ static void regularized_runs(int n, int real_type) {
     for (int32_t i = 0; i < n_segments; i += 2) l.segments[i].l1 = 0.001 * i, l.segments[i].l2 = 0.01;
     if (n_segments > 1) l.segments[n_segments - 1].frozen = 1;
     const dataset data = dataset_new(&l, 150, 13);
-    for (int clip = 0; clip < 3; clip++) {
+    for (int clip = 0; clip < 4; clip++) { /* 3: the norm, with penalties of sums */
         const int inner_mark = guarded_mark();
         const size_t sums_bytes = (size_t)n_segments * 3 * sizeof(double);
         double *sums = guarded_array(sums_bytes), *first_sums = guarded_array(sums_bytes);
@@ -666,7 +666,8 @@ static void regularized_runs(int n, int real_type) {
         run_optimizer(&start, "nadam", 0.01);
         run_average(&start, 0.75);
         start.optimizer.weight_decay = 0.5;
-        start.training.clip_norm = clip == 1 ? 0.125 : 0;
+        start.optimizer.penalizes_sums = clip == 3;
+        start.training.clip_norm = clip == 1 || clip == 3 ? 0.125 : 0;
         start.training.clip_value = clip == 2 ? 0.001 : 0;
         start.training.segment_sums = sums;
         for (int isa = 0; next_isa(&isa);) {
@@ -701,14 +702,15 @@ static void regularized_runs(int n, int real_type) {
         last.training.n_steps = 1;
         run_train(&last);
         CHECK(run_same(&last, &first) && memcmp(sums, first_sums, sums_bytes) == 0);
-        CHECK_CLOSE(last.result.loss_sum, data_term + 10 * penalty, tolerance * 10);
+        const double share = clip == 3 ? 0.1 : 1; /* of the penalties, in the mean over 10 rows */
+        CHECK_CLOSE(last.result.loss_sum, data_term + 10 * share * penalty, tolerance * 10);
         double of_penalties = 0, squares = 0;
         for (int32_t i = 0; i < n_segments; i++) {
             const fnn_segment *s = &l.segments[i];
             double gradient = 0, update = 0, weight = 0;
             for (ptrdiff_t at = s->offset; at < s->offset + s->rows * s->columns; at++) {
                 const double p = param(&before, at), g = number_get(last.training.grads, real_type, at) / 10 +
-                                                         s->l1 * ((p > 0) - (p < 0)) + 2 * s->l2 * p;
+                                                         share * (s->l1 * ((p > 0) - (p < 0)) + 2 * s->l2 * p);
                 gradient += g * g;
                 update += (param(&last, at) - p) * (param(&last, at) - p);
                 weight += p * p;

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Class labels of any kind, and what a network is trained with and returns in their place.
+
+The labels of one column are numbered in their sorted order: two of them are one yes-or-no question, more are as many
+outputs. Several columns of 0 and 1 (multi-label) are a question each.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+
+Kind = Literal["binary", "multiclass", "multilabel"]
+
+
+class Labels:
+    """What the labels are.
+
+    Parameters
+    ----------
+    kind : {"binary", "multiclass", "multilabel"}
+    classes : ndarray (n,)
+        The labels, sorted; of multi-label targets the numbers of the columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = Labels.of(np.array(["cat", "dog", "cat", "owl"]))
+    >>> labels.kind, labels.outputs, labels.numbers(np.array(["owl", "cat"])).tolist()
+    ('multiclass', 3, [2, 0])
+    >>> labels.named(np.array([[0.1, 0.8, 0.1]])).tolist()
+    ['dog']
+    """
+
+    def __init__(self, kind: Kind, classes: NDArray[Any]) -> None:
+        self.kind: Kind = kind
+        self.classes = classes
+
+    @classmethod
+    def of(cls, y: Any) -> Labels:
+        """The labels of targets, or of a list of all classes."""
+        check_classification_targets(y)
+        found = type_of_target(y)
+        if found == "multiclass-multioutput":
+            raise ValueError(
+                "y has several columns of classes: use one column, columns of 0 and 1 (multi-label), or "
+                "sklearn.multioutput.MultiOutputClassifier"
+            )
+        if found == "multilabel-indicator":
+            return cls("multilabel", np.arange(y.shape[1]))
+        classes = unique_labels(y)
+        return cls("multiclass" if len(classes) > 2 else "binary", classes)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a network needs."""
+        return 1 if self.kind == "binary" else len(self.classes)
+
+    def numbers(self, y: Any) -> NDArray[Any]:
+        """Class numbers (rows,), or 0 and 1 (rows, questions), of labels that are known."""
+        if self.kind == "multilabel":
+            if not type_of_target(y).startswith("multilabel") or y.shape[1] != len(self.classes):
+                raise ValueError(f"y must have {len(self.classes)} columns of 0 and 1 as in the first fit")
+            return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+        unknown = np.setdiff1d(y, self.classes)
+        if unknown.size:
+            raise ValueError(f"y has classes {unknown} that are not among the known classes {self.classes}")
+        places: NDArray[Any] = np.searchsorted(self.classes, y)
+        return places
+
+    def chosen(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """The likeliest answer to outputs (rows, outputs), as numbers() has it."""
+        if self.kind == "multiclass":
+            largest: NDArray[Any] = outputs.argmax(axis=1)
+            return largest
+        if self.kind == "multilabel":
+            return (outputs > 0.5).astype(np.int64)
+        yes: NDArray[Any] = (outputs[:, 0] > 0.5) * np.int64(len(self.classes) - 1)  # a single class is always right
+        return yes
+
+    def named(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """The likeliest labels."""
+        chosen = self.chosen(outputs)
+        return chosen if self.kind == "multilabel" else self.classes[chosen]
+
+    def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Of each class, (rows, classes)."""
+        if self.kind != "binary":
+            return outputs
+        yes = outputs[:, 0]
+        return np.ones_like(outputs) if len(self.classes) == 1 else np.column_stack((1 - yes, yes))
