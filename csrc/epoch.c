@@ -356,7 +356,11 @@ static void run_periods(train_call *call, progress *at, fnn_team *team, int thre
 static void run_steps(void *context, fnn_team *team, int thread, int threads) {
     train_call *call = context;
     const fnn_training *t = call->training;
-    progress at = {.optimizer = *t->optimizer, .status = FNN_FINISHED, .over = t->n_steps <= 0};
+    progress at = {.optimizer = *t->optimizer,
+                   .loss_sum = t->loss_sum,
+                   .weight_sum = t->weight_sum,
+                   .status = FNN_FINISHED,
+                   .over = t->n_steps <= 0};
     FNN_TYPED(pack_share)(&call->plan, thread, threads);
     fnn_team_barrier(team, thread);
     while (!at.over) {
@@ -382,7 +386,7 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
         .next_poll = fnn_seconds() + training->poll_seconds,
         .result = result,
     };
-    *result = (fnn_training_result){FNN_FINISHED, 1, 0, 0, 0};
+    *result = (fnn_training_result){FNN_FINISHED, 1, 0, training->loss_sum, training->weight_sum};
     FNN_TYPED(plan_lay_out)(&call.plan, training->network, FNN_USE_TRAIN, batch, training->threads,
                             training->workspace);
     FNN_TYPED(bind)(&call.plan, training->params, training->seed);

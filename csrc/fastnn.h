@@ -188,6 +188,7 @@ typedef struct {
 
     ptrdiff_t batch;       /* rows in a step; the last step of an epoch takes what is left */
     ptrdiff_t first_step, n_steps; /* which steps of the epoch to run */
+    double loss_sum, weight_sum;   /* of the steps before, where the sums of the result go on: 0 at first */
     const double *learning_rates;  /* one for all (n_learning_rates 1) or one for each of the n_steps */
     ptrdiff_t n_learning_rates;
 
@@ -210,9 +211,10 @@ typedef struct {
     int32_t status;         /* fnn_status */
     int32_t threads;        /* how many took part */
     ptrdiff_t steps;        /* completed */
-    /* Sum over rows of weight . loss, of the completed steps (and of the diverged one); and weight_sum times the penalty
-     * of the parameters before each step, in networks with penalties. Once the penalty instead, if the
-     * optimizer penalizes sums. */
+    /* What they were, plus the sum over rows of weight . loss, of the completed steps (and of the diverged one), and in
+     * networks with penalties weight_sum times the penalty of the parameters before each step. Once the penalty
+     * instead, if the optimizer penalizes sums. Added step by step, so that an epoch in several calls has the sums of
+     * one call. */
     double loss_sum;
     double weight_sum;
 } fnn_training_result;

@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
     ) from None
 from .activations import ELU, ActivationFunction, LeakyReLU, activations
 from .callbacks import Callback, LambdaCallback, TimeLimit
+from .checkpoint import RunCheckpoint
 from .composition import Concat, Residual, Split
 from .decision_metrics import F1, Precision, Recall
 from .errors import DivergenceError
@@ -103,6 +104,7 @@ __all__ = [
     "Recall",
     "ReduceOnPlateau",
     "Residual",
+    "RunCheckpoint",
     "Schedule",
     "Sequential",
     "Split",

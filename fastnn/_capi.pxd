@@ -97,6 +97,7 @@ cdef extern from "fastnn.h" nogil:
         uint64_t seed, epoch
         int64_t *order
         ptrdiff_t batch, first_step, n_steps
+        double loss_sum, weight_sum
         const double *learning_rates
         ptrdiff_t n_learning_rates
         double clip_norm, clip_value

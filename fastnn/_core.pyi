@@ -92,6 +92,9 @@ class OptimizerState:
 
 class Training:
     threads: int
+    steps_done: int
+    loss_sum: float
+    weight_sum: float
     def __init__(
         self,
         network: Network,
@@ -119,7 +122,14 @@ class Training:
         seed: int,
     ) -> None: ...
     def run(
-        self, epoch: int, first_step: int, n_steps: int, learning_rate: float | _Array, poll: bool = True
+        self,
+        epoch: int,
+        first_step: int,
+        n_steps: int,
+        learning_rate: float | _Array,
+        poll: bool = True,
+        loss_sum: float = 0.0,
+        weight_sum: float = 0.0,
     ) -> tuple[int, int, int, float, float]: ...
     def release(self) -> None: ...
     def prepare_steps(self, label_buffer: NDArray[np.int32] | None, bounds: tuple[float, float] | None) -> None: ...

@@ -35,10 +35,13 @@ class Preparation:
         Every name in the logs of an epoch, in their order, and which values are better.
     snapshot : function
         Allocates memory for a copy of what training changes.
+    resumes : bool
+        Whether training goes on from a checkpoint: ``load_state_dict`` follows, behind ``on_fit_begin``.
     """
 
     measured: dict[str, Better | None]
     snapshot: Callable[[], Snapshot]
+    resumes: bool = False
 
 
 class Callback:
@@ -46,6 +49,9 @@ class Callback:
 
     ``net.stop_training = True`` ends ``fit``; ``net.optimizer.learning_rate`` may be set. Epochs and steps are counted
     from 0 within the call of ``fit``.
+
+    A callback that remembers things from one epoch to the next, and is to be used with ``fit(checkpoint=...)``, says so
+    by ``state_dict`` and ``load_state_dict``.
 
     Examples
     --------
@@ -69,6 +75,27 @@ class Callback:
 
     def on_fit_end(self, net: Sequential) -> None:
         """After the last epoch, however it came to be the last, except by an exception."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is to be remembered in a checkpoint, by name: arrays, and numbers, text, lists and dicts of them.
+
+        Examples
+        --------
+        >>> import fastnn as fn
+        >>> class Count(fn.Callback):
+        ...     def on_fit_begin(self, net):
+        ...         self.epochs = 0
+        ...     def on_epoch_end(self, net, epoch, logs):
+        ...         self.epochs += 1
+        ...     def state_dict(self):
+        ...         return {"epochs": self.epochs}
+        ...     def load_state_dict(self, state):
+        ...         self.epochs = state["epochs"]
+        """
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """When training goes on from a checkpoint, after ``on_fit_begin``: state is what ``state_dict`` gave."""
 
 
 class LambdaCallback(Callback):
@@ -116,6 +143,11 @@ class TimeLimit(Callback):
     per_batch : bool, default False
         End with a batch instead, in the middle of an epoch. Looking at the clock after each batch has a price.
 
+    Attributes
+    ----------
+    out_of_time : bool
+        Whether it ended the last ``fit``. With a checkpoint, ``resume=True`` goes on where it did, then.
+
     Examples
     --------
     >>> import numpy as np, fastnn as fn
@@ -133,15 +165,17 @@ class TimeLimit(Callback):
         if self.per_batch:
             self.on_batch_end = self.on_epoch_end  # only then is there such a method
         self._end = math.inf
+        self.out_of_time = False
 
     def on_fit_begin(self, net: Sequential) -> None:
         """Start the clock."""
         self._end = monotonic() + self.seconds
+        self.out_of_time = False
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: dict[str, float]) -> None:
         """Look at the clock."""
-        if monotonic() >= self._end:
-            net.stop_training = True
+        if monotonic() >= self._end and not net.stop_training:
+            net.stop_training = self.out_of_time = True
 
 
 class CallbackList:
@@ -152,7 +186,8 @@ class CallbackList:
             callbacks = ()
         if not isinstance(callbacks, Iterable):
             callbacks = (callbacks,)
-        self._callbacks = tuple(callbacks)
+        # Limits of time come last: they see whether others have ended the fit for good.
+        self._callbacks = tuple(sorted(callbacks, key=lambda callback: isinstance(callback, TimeLimit)))
         for callback in self._callbacks:
             if not any(callable(getattr(callback, event, None)) for event in EVENTS) or isinstance(callback, type):
                 raise TypeError(f"callbacks: {callback!r} is no object with one of the methods {', '.join(EVENTS)}")
@@ -163,6 +198,20 @@ class CallbackList:
         for callback in self._callbacks:
             if isinstance(callback, Callback):
                 callback._prepare_fit(fit)
+
+    @property
+    def with_state(self) -> tuple[Any, ...]:
+        """Those that have something to remember in a checkpoint."""
+        return tuple(
+            callback
+            for callback in self._callbacks
+            if getattr(type(callback), "state_dict", Callback.state_dict) is not Callback.state_dict
+        )
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the fit is ended by a limit of time alone: it may go on when there is more."""
+        return any(isinstance(callback, TimeLimit) and callback.out_of_time for callback in self._callbacks)
 
     def call(self, event: str, *arguments: Any) -> None:
         """Call one method of every callback that has it."""

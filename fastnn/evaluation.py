@@ -82,6 +82,11 @@ class Evaluation:
         self._threads = choose_threads(threads, parameters.prediction_work(self._piece))
         self._workspace = parameters.workspace(_core.USE_PREDICT, self._piece, self._threads)
 
+    @property
+    def data(self) -> tuple[NDArray[Any], Targets, NDArray[np.float64] | None]:
+        """x, y and weights."""
+        return self._x, self._y, self._weights
+
     def run(self, params: NDArray[Any], prefix: str = "") -> dict[str, float]:
         """{"loss": ..., each metric: ...} with these parameters."""
         loss_sum = weight_sum = 0.0

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
@@ -34,16 +35,22 @@ DIGEST_BYTES = 32
 LONGEST_HEADER = 16 << 20
 
 
-def to_bytes(net: Sequential) -> bytes:
-    """The file of a network, as bytes."""
+def to_bytes(
+    net: Sequential, further: dict[str, Any] | None = None, tensors: dict[str, NDArray[Any]] | None = None
+) -> bytes:
+    """The file of a network, as bytes; with a further configuration and tensors, which ``load`` does not look at."""
     from hashlib import sha256
 
     parameters = net._built()
-    content = parameters.shared.at_rest(lambda: _unsigned(net, parameters))[:-DIGEST_BYTES]
+    content = parameters.shared.at_rest(lambda: _unsigned(net, parameters, further or {}, tensors or {}))[
+        :-DIGEST_BYTES
+    ]
     return content + sha256(content).digest()
 
 
-def _unsigned(net: Sequential, parameters: Parameters) -> bytes:
+def _unsigned(
+    net: Sequential, parameters: Parameters, further: dict[str, Any], further_tensors: dict[str, NDArray[Any]]
+) -> bytes:
     """The same with a digest of zeros."""
     import json
 
@@ -75,17 +82,28 @@ def _unsigned(net: Sequential, parameters: Parameters) -> bytes:
         tensors |= {f"optimizer.{name}": states[i] for i, name in enumerate(optimizer.state_names)}
         if state.averaged:
             tensors["average"] = state.average
-    tensors[DIGEST] = np.zeros(DIGEST_BYTES, np.uint8)
-    content: bytes = safetensors.numpy.save(tensors, {KEY: json.dumps(config)})
+    tensors |= {**further_tensors, DIGEST: np.zeros(DIGEST_BYTES, np.uint8)}
+    content: bytes = safetensors.numpy.save(tensors, {KEY: json.dumps(config | further)})
     return content
 
 
 def from_bytes(content: bytes, source: str = "these bytes") -> Sequential:
     """The network of a file's bytes; ValueError if one bit of them is not as it was written."""
+    import safetensors.numpy
+
+    config = configuration(content, source)
+    try:
+        return _network(config, safetensors.numpy.load(content))
+    except KeyError as error:
+        raise ValueError(f"{source} is no model of fastnn: {error} is missing") from error
+    except (ValueError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{source} is no model of fastnn: {error}") from error
+
+
+def configuration(content: bytes, source: str) -> dict[str, Any]:
+    """What the header of a file says, if its bytes are those that were written, in a format that is known."""
     import json
     from hashlib import sha256
-
-    import safetensors.numpy
 
     size = _header_size(content[:9], len(content), source)
     view = memoryview(content)
@@ -93,18 +111,13 @@ def from_bytes(content: bytes, source: str = "these bytes") -> Sequential:
         raise ValueError(f"{source} is damaged: its bytes are not those that were written (SHA-256 differs)")
     try:
         metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-        config = json.loads(metadata[KEY])
+        config: dict[str, Any] = json.loads(metadata[KEY])
         found = config["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{source} is no model of fastnn") from None
     if found != FORMAT:
         raise ValueError(f"{source} has format {found}, this fastnn reads {FORMAT}: install a newer fastnn")
-    try:
-        return _network(config, safetensors.numpy.load(content))
-    except KeyError as error:
-        raise ValueError(f"{source} is no model of fastnn: {error} is missing") from error
-    except (ValueError, TypeError, AttributeError, safetensors.SafetensorError) as error:
-        raise ValueError(f"{source} is no model of fastnn: {error}") from error
+    return config
 
 
 def _network(config: dict[str, Any], tensors: dict[str, Any]) -> Sequential:
@@ -204,14 +217,18 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     True
     """
     name = os.fspath(path)
+    return from_bytes(read(name), name)
+
+
+def read(name: str) -> bytes:
+    """The bytes of a file that may be one of ours."""
     if not stat.S_ISREG(os.stat(name).st_mode):
         raise ValueError(f"{name} is no file")
     with open(name, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         _header_size(file.read(9), size, name)  # so that a huge file of another kind is not read
         file.seek(0)
-        content = file.read(size)
-    return from_bytes(content, name)
+        return file.read(size)
 
 
 def save(net: Sequential, path: str | os.PathLike[str]) -> None:
@@ -219,8 +236,11 @@ def save(net: Sequential, path: str | os.PathLike[str]) -> None:
     write_whole(path, to_bytes(net))
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that, whatever happens meanwhile, the path holds the old one or the new one."""
+def write_whole(path: str | os.PathLike[str], content: bytes, keep_as: str | None = None) -> None:
+    """Write a file so that, whatever happens meanwhile, the path holds the old one or the new one.
+
+    If the old one is to be kept under another name, a kill may leave it there and nothing at the path.
+    """
     target = os.path.realpath(os.fsdecode(path))
     if os.path.exists(target) and not os.path.isfile(target):
         raise ValueError(f"{target} is no file, and will not be replaced by one")
@@ -233,6 +253,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             os.fsync(file.fileno())
         if os.path.exists(target):  # it keeps its permissions
             os.chmod(temporary, os.stat(target).st_mode & 0o777)
+        if keep_as is not None and os.path.exists(target):
+            os.replace(target, keep_as)
         os.replace(temporary, target)
     except BaseException:
         with suppress(FileNotFoundError):

@@ -182,6 +182,8 @@ class Sequential:
         clip_value: float | None = None,
         accumulate: int = 1,
         steps_per_epoch: int | None = None,
+        checkpoint: Any = None,
+        resume: bool = False,
     ) -> History:
         """Train on rows of X with targets y.
 
@@ -245,6 +247,13 @@ class Sequential:
         steps_per_epoch : int, optional
             Batches of a stream in an epoch. Default: until it ends. What can be iterated anew begins anew when it has
             ended; an iterator must bring epochs . steps_per_epoch batches, or be one epoch.
+        checkpoint : path or :class:`RunCheckpoint`, optional
+            File to write down where training is: of a path every minute, at the end, and when an exception such as
+            Ctrl-C ends it. The one before it is kept as well, with ".previous" behind the name.
+        resume : bool, default False
+            Go on from the checkpoint, to the same bits as if training had never been stopped; `epochs` is the total
+            then. It must be of this very run: network, loss, optimizer, data, batch size and so on. Without a file,
+            training starts from the beginning; a run that is finished returns at once.
 
         Returns
         -------
@@ -284,6 +293,7 @@ class Sequential:
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
             callbacks, sample_weight, class_weight, threads, verbose, schedule, clip_norm, clip_value, accumulate,
             steps_per_epoch,
+            checkpoint, resume,
         )  # fmt: skip
         kind = StreamFit if is_stream(X, y, steps_per_epoch) else Fit
         try:

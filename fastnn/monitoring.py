@@ -8,7 +8,7 @@ follows. To add one: a class with a monitor that is begun in ``_prepare_fit``, b
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .arguments import number, true_or_false, whole_number
 from .callbacks import Callback, Preparation
@@ -145,6 +145,30 @@ class EarlyStopping(Callback):
             net._restore(self._snapshot)
         self._snapshot = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """How long it has waited, and the best epoch with all that belongs to it."""
+        found = {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "waited": self._waited,
+        }
+        if self._snapshot is None or self.best_epoch is None:
+            return found
+        return {**found, **self._snapshot.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what it was."""
+        self._monitor.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.stopped_epoch, self._waited = state["stopped_epoch"], state["waited"]
+        if self._snapshot is not None and self.best_epoch is not None:
+            if "numbers" not in state:
+                raise ValueError(
+                    "resume: the checkpoint has no best weights, because its EarlyStopping had restore_best=False: "
+                    "give that again"
+                )
+            self._snapshot.load_state_dict(state)
+
 
 class ReduceOnPlateau(Callback):
     """Multiply the learning rate by a factor whenever a value got no better for some epochs.
@@ -217,3 +241,11 @@ class ReduceOnPlateau(Callback):
         self._waited, self._cooling = 0, self.cooldown
         reduced = max(self.factor * optimizer.learning_rate, self.min_learning_rate)
         optimizer.learning_rate = min(optimizer.learning_rate, reduced)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value, and how long it has waited."""
+        return {"best": self._monitor.best, "waited": self._waited, "cooling": self._cooling}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what it was; the learning rate is the optimizer's own."""
+        self._monitor.best, self._waited, self._cooling = state["best"], state["waited"], state["cooling"]

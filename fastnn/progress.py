@@ -17,15 +17,15 @@ class Progress:
         self._headline = headline
         self._bar: Any = None
 
-    def begin(self) -> None:
-        """The first line, which says what nobody may have written down."""
+    def begin(self, done: int = 0, note: str = "") -> None:
+        """The first lines, which say what nobody may have written down; so many epochs are done already."""
         if not self._verbose:
             return
-        print(self._headline, flush=True)
+        print(self._headline, *([note] if note else []), sep="\n", flush=True)
         if self._verbose == 1:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self._epochs, unit="epoch", leave=True)
+            self._bar = tqdm(total=self._epochs, initial=done, unit="epoch", leave=True)
 
     def epoch(self, epoch: int, logs: dict[str, float]) -> None:
         """One more epoch is done."""

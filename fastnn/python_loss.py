@@ -51,6 +51,8 @@ class PythonTraining:
         self._clipping = (0.0, 0.0)
         self._sums: NDArray[np.float64] | None = None
         self._applied = False  # whether the batch under way has changed the network
+        # Of the epoch, when run() was left, however that was: steps done, and their sums.
+        self.steps_done, self.loss_sum, self.weight_sum = 0, 0.0, 0.0
 
     def bind(
         self,
@@ -84,18 +86,25 @@ class PythonTraining:
         self._data = None
 
     def run(
-        self, epoch: int, first_step: int, n_steps: int, learning_rate: float | NDArray[np.float64], poll: bool = True
+        self,
+        epoch: int,
+        first_step: int,
+        n_steps: int,
+        learning_rate: float | NDArray[np.float64],
+        poll: bool = True,
+        loss_sum: float = 0.0,
+        weight_sum: float = 0.0,
     ) -> tuple[int, int, int, float, float]:
-        """Some steps of an epoch -> (status, threads, steps, loss_sum, weight_sum).
+        """Some steps of an epoch -> (status, threads, steps, loss_sum, weight_sum); the sums go on from those given.
 
         Between any two lines Ctrl-C may come: then the parameters are those of a completed step.
         """
         assert self._data is not None
         order, shuffle = self._data[4:]
+        self.steps_done, self.loss_sum, self.weight_sum = first_step, loss_sum, weight_sum
         if shuffle and first_step == 0:
             _core.permutation(self._seed, _core.STREAM_SHUFFLE, epoch, order)
         rates = np.broadcast_to(learning_rate, n_steps).tolist()
-        loss_sum = weight_sum = 0.0
         for done, rate in enumerate(rates):
             before = self._parameters.params.copy() if done == n_steps - 1 and self._sums is not None else None
             status, loss, weight = self._step(first_step + done, rate)
@@ -149,6 +158,7 @@ class PythonTraining:
         weight = None if weights is None else weights[chosen]
         loss_sum, weight_sum = sums(loss, weight, rows)
         if weight_sum == 0:
+            self.steps_done += 1
             parameters.draws[0] += 1
             return _core.FINISHED, 0.0, 0.0
         if parameters.graph.penalized:
@@ -160,7 +170,9 @@ class PythonTraining:
         doutputs = np.ascontiguousarray(gradient if weight is None else gradient * weight[:, np.newaxis], dtype)
         _core.backward(network, numbers, seed, draw, rows, doutputs, self._workspace, grads, False, None, self.threads)
         scale = 1 / weight_sum
-        # Python looks for signals at calls: there is none between these three lines.
+        after = self.steps_done + 1, self.loss_sum + loss_sum, self.weight_sum + weight_sum
+        # Python looks for signals at calls: there is none between these lines.
+        self.steps_done, self.loss_sum, self.weight_sum = after
         parameters.draws[0] += 1
         self._applied = True
         status = _core.update(network, self._state, rate, scale, numbers, grads, *self._clipping)

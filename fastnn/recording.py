@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from string import Formatter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .arguments import true_or_false, whole_number
 from .callbacks import Callback, Preparation
@@ -113,6 +113,14 @@ class Checkpoint(Callback):
         net.save(path)
         self.saved = path
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best value, and the file written last."""
+        return {"best": self._monitor.best, "saved": self.saved}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what it was."""
+        self._monitor.best, self.saved = state["best"], state["saved"]
+
 
 class _Lines(Callback):
     """What the loggers share: a text file that gets a line for each epoch."""
@@ -121,18 +129,29 @@ class _Lines(Callback):
         self.path = _checked_path(path)
         self.append = true_or_false(append, "append")
         self._names: list[str] = []
+        self._resumes = False
 
     def _prepare_fit(self, fit: Preparation) -> None:
         _check_folder(self.path)
         if os.path.isdir(self.path):
             raise IsADirectoryError(f"path is {self.path!r}, which is a folder: needed is the name of a file")
         self._names = list(fit.measured)
+        self._resumes = fit.resumes
 
     def on_fit_begin(self, net: Sequential) -> None:
         """Begin the file, or a new line of the one that is there."""
-        with open(self.path, "ab" if self.append else "wb") as file:
+        with open(self.path, "ab" if self.append or self._resumes else "wb") as file:
             if file.tell() and not self._ends_a_line():  # what was cut off stays a line of its own
                 file.write(b"\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        """How long the file is."""
+        return {"size": os.path.getsize(self.path) if os.path.exists(self.path) else 0}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what was written after the checkpoint: those epochs come once more."""
+        if os.path.getsize(self.path) > state["size"]:
+            os.truncate(self.path, state["size"])
 
     def _ends_a_line(self) -> bool:
         with open(self.path, "rb") as file:

@@ -71,14 +71,14 @@ class SharedWeights:
         self._snapshot = snapshot
         self.refresh()
 
-    def refresh(self) -> NDArray[Any]:
-        """Let readers see the parameters as they are now, after begin; the snapshot.
+    def refresh(self, source: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Let readers see the parameters as they are now, or others, after begin; the snapshot.
 
         It is overwritten where it lies: whoever was reading it finds another token, and reads again.
         """
         assert self._snapshot is not None
         with self._lock:
             self.token = None
-            self._snapshot[...] = self._params
+            self._snapshot[...] = self._params if source is None else source
             self.token = (self._snapshot,)
         return self._snapshot

@@ -39,3 +39,17 @@ class Snapshot:
         if self._average is not None and state.average is not None:
             state.average[...] = self._average
         state.go_on_from(*self._counts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The copy, as a checkpoint keeps it."""
+        found: dict[str, Any] = {"numbers": self._numbers, "optimizer": self._state, "counts": list(self._counts)}
+        return found if self._average is None else {**found, "average": self._average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it from a checkpoint."""
+        self._numbers[...] = state["numbers"]
+        self._state[...] = state["optimizer"]
+        if self._average is not None:
+            self._average[...] = state["average"]
+        step, averaged, product = state["counts"]
+        self._counts = (step, averaged, product)

@@ -33,6 +33,7 @@ from .metrics import resolve_metrics
 from .optimizers import resolve_optimizer
 from .progress import Progress
 from .python_loss import make_training
+from .resume import Place
 from .runtime import choose_threads
 from .schedules import resolve_schedule
 from .snapshots import Snapshot
@@ -170,6 +171,7 @@ class StreamFit(Fit):
 
         # Memory for batches like the first one: from here to run() only MemoryError can happen.
         self.parameters = net._parameters_for(graph)
+        self.place, self.saver = Place(), None
         self.subset, self.order, self.outputs = None, None, None
         self.rows = self.batch = first.x.shape[0]
         self.steps = 0 if self._expected is None else self._expected
@@ -195,6 +197,8 @@ class StreamFit(Fit):
             raise ValueError("class_weight='balanced' needs arrays: with a stream give a dict of weights")
         if whole_number(asked.accumulate, "accumulate") > 1:
             raise ValueError("accumulate needs arrays: let the stream bring larger batches, which is the same")
+        if asked.checkpoint is not None or asked.resume:
+            raise ValueError("checkpoint and resume need arrays: a stream cannot be asked for what it brought before")
 
     def _first_batch(self, asked: FitArguments) -> Batch:
         """Fetched before anything changes: it tells the width of X, and what the network learns of its columns."""

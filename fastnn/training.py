@@ -20,6 +20,7 @@ from . import _core, inputs
 from ._memory import allocate
 from .arguments import true_or_false, whole_number
 from .callbacks import CallbackList, Preparation
+from .checkpoint import resolve_checkpoint
 from .clipping import clipping
 from .errors import DivergenceError
 from .evaluation import Evaluation
@@ -35,6 +36,7 @@ from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
 from .optimizers import resolve_optimizer
 from .progress import Progress
 from .python_loss import make_training
+from .resume import Place, Saver
 from .runtime import choose_threads
 from .schedules import resolve_schedule
 from .snapshots import Snapshot
@@ -72,6 +74,8 @@ class FitArguments:
     clip_value: Any
     accumulate: Any
     steps_per_epoch: Any
+    checkpoint: Any
+    resume: Any
 
 
 class Fit:
@@ -87,6 +91,7 @@ class Fit:
         self.schedule = resolve_schedule(asked.schedule)
         clip_norm, clip_value = clipping(asked.clip_norm, asked.clip_value)
         accumulate = whole_number(asked.accumulate, "accumulate")
+        checkpoint = resolve_checkpoint(asked.checkpoint, asked.resume)
 
         X, self.names = read_features(net, asked.X, learn=True)
         self.x = inputs.training_features(X, net.inputs)
@@ -118,7 +123,10 @@ class Fit:
         self.outputs = allocate((rows, graph.width), net.dtype) if self.metrics else None
         self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
-        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
+        self.place = Place()
+        self.saver = None if checkpoint is None else Saver(checkpoint, self, asked)
+        resumes = self.saver is not None and self.saver.resumes
+        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state), resumes))
         work = self.parameters.training_work(self.batch)
         threads = choose_threads(asked.threads, work, once=self.callbacks.every_batch)
         self.native = make_training(self.objective, self.parameters, self.state, self.batch, threads)
@@ -224,20 +232,37 @@ class Fit:
             warnings.warn(remark, stacklevel=4)
         shared = self.parameters.shared
         shared.write(self.learned.apply)
+        place, saver = self.place, self.saver
+        if saver is not None:
+            shared.write(saver.go_on)
         try:
             shared.begin(self.snapshot)
-            self.progress.begin()
+            self.progress.begin(place.epoch, "" if saver is None else saver.note)
             self._call_back("on_fit_begin", net)
-            for epoch in range(self.epochs):
+            if saver is not None:
+                saver.begin()
+            for epoch in range(place.epoch, self.epochs):
                 if net.stop_training:
                     break
                 logs = self._epoch(epoch, shared.refresh())
+                place.settled = False
                 history.append(logs)
                 self.progress.epoch(epoch, logs)
                 self._call_back("on_epoch_end", net, epoch, dict(logs))
+                place.next_epoch()
+                self.native.steps_done = 0
+                place.settled = True
+                if saver is not None:
+                    saver.epoch_is_over()
+            if saver is not None:
+                saver.is_over()
             self._call_back("on_fit_end", net)  # which may bring the best weights back
             rate = self.optimizer.learning_rate
             history.health = self.checkup.finish(history.epochs, float(self.last_rate) / rate if rate else 1.0)
+        except BaseException as error:
+            if saver is not None:
+                saver.interrupted(error)
+            raise
         finally:
             shared.token = (self.parameters.numbers,)
             self.progress.end()
@@ -254,15 +279,21 @@ class Fit:
 
     def _epoch(self, epoch: int, before: NDArray[Any]) -> dict[str, float]:
         """One epoch; `before` are the parameters to go back to."""
-        start = perf_counter()
+        place = self.place
+        place.began = perf_counter() - place.seconds
         if self.schedule is not None and epoch > 0:
             self.factors = self._factors(epoch)
         if self.subset is not None and self.order is not None and self.shuffle:
             _core.permutation(self.net.seed, _core.STREAM_SHUFFLE, self.net._epochs_done, self.order)
             np.take(self.subset, self.order.copy(), out=self.order, mode="clip")
-        self.native.measure(self.checkup.sums if self.checkup.due(epoch, self.epochs, self.steps) else None)
+        if self.saver is not None and place.steps:
+            self.saver.take_up_epoch()
+        due = place.steps < self.steps and self.checkup.due(epoch, self.epochs, self.steps - place.steps)
+        self.native.measure(self.checkup.sums if due else None)
         if self.callbacks.every_batch:
             steps, loss_sum, weight_sum = self._batch_by_batch(epoch, before)
+        elif self.saver is not None:
+            steps, loss_sum, weight_sum = self._in_pieces(epoch, before, self.saver, self.checkup.sums if due else None)
         else:
             steps, loss_sum, weight_sum = self._steps(epoch, 0, self.steps, before)
         self.net._epochs_done += 1
@@ -270,18 +301,22 @@ class Fit:
         logs |= self._training_metrics(steps)
         if self.validation is not None:
             logs |= self.validation.run(self.parameters.numbers, "val_")
-        return logs | {"learning_rate": self.last_rate, "seconds": perf_counter() - start}
+        return logs | {"learning_rate": self.last_rate, "seconds": perf_counter() - place.began}
 
-    def _steps(self, epoch: int, first: int, count: int, before: NDArray[Any]) -> tuple[int, float, float]:
-        """Some steps in one native call -> steps, loss sum, weight sum."""
+    def _steps(
+        self, epoch: int, first: int, count: int, before: NDArray[Any], loss_sum: float = 0.0, weight_sum: float = 0.0
+    ) -> tuple[int, float, float]:
+        """Some steps in one native call -> steps, loss sum, weight sum; the sums go on from those given."""
         rate: Any = self.optimizer.learning_rate
         if self.factors is not None:
             rate = rate * self.factors[first : first + count]
         self.optimizer.prepare(self.state)
-        status, threads, steps, loss_sum, weight_sum = self.native.run(self.net._epochs_done, first, count, rate)
+        done = self.native.run(self.net._epochs_done, first, count, rate, True, loss_sum, weight_sum)
+        status, threads, steps, loss_sum, weight_sum = done
         self.last_rate = rate if self.factors is None else float(rate[max(steps - 1, 0)])
         self.net.threads_used = self.net.history.threads = threads
         if status in (_core.DIVERGED, _core.BAD_UPDATE):
+            self.place.settled = False
             # A bad update is counted among the completed steps, a bad loss is not.
             batch = first + steps - (1 if status == _core.BAD_UPDATE and steps else 0)
             rate = rate if self.factors is None else float(rate[batch - first])
@@ -307,16 +342,38 @@ class Fit:
 
     def _batch_by_batch(self, epoch: int, before: NDArray[Any]) -> tuple[int, float, float]:
         """The same steps and bits, one native call each, for callbacks that want every batch."""
-        loss_sum = weight_sum = 0.0
-        for step in range(self.steps):
+        place, saver = self.place, self.saver
+        loss_sum, weight_sum = place.loss_sum, place.weight_sum
+        for step in range(place.steps, self.steps):
+            start = perf_counter()
             _, loss, weight = self._steps(epoch, step, 1, before)
             loss_sum += loss
             weight_sum += weight
+            place.settled = False
             logs = {"loss": loss / weight if weight else 0.0, "learning_rate": self.last_rate}
             self._call_back("on_batch_end", self.net, epoch * self.steps + step, logs)
+            place.steps, place.loss_sum, place.weight_sum, place.settled = step + 1, loss_sum, weight_sum, True
+            if saver is not None:
+                saver.look(1, perf_counter() - start)
             if self.net.stop_training:
-                return step + 1, loss_sum, weight_sum
-        return self.steps, loss_sum, weight_sum
+                if saver is not None:
+                    saver.epoch_is_cut()
+                break
+        return place.steps, loss_sum, weight_sum
+
+    def _in_pieces(
+        self, epoch: int, before: NDArray[Any], saver: Saver, sums: NDArray[np.float64] | None
+    ) -> tuple[int, float, float]:
+        """The same steps and bits in calls so short that a checkpoint may be written between them, if it is time."""
+        place, native = self.place, self.native
+        while place.steps < self.steps:
+            count = saver.piece(self.steps - place.steps)
+            native.measure(sums if place.steps + count == self.steps else None)
+            start = perf_counter()
+            self._steps(epoch, place.steps, count, before, place.loss_sum, place.weight_sum)
+            place.steps, place.loss_sum, place.weight_sum = native.steps_done, native.loss_sum, native.weight_sum
+            saver.look(count, perf_counter() - start)
+        return place.steps, place.loss_sum, place.weight_sum
 
     def _training_metrics(self, steps: int) -> dict[str, float]:
         """Of the outputs that training itself computed, so they are of the weights at each batch."""

@@ -64,6 +64,7 @@ SIGNATURES = {
     "EarlyStopping": "patience=5, monitor='val_loss', min_delta=0.0, mode='auto', restore_best=True",
     "ReduceOnPlateau": "factor=0.1, patience=5, monitor='val_loss', min_learning_rate=0.0, cooldown=0",
     "Checkpoint": "path, monitor=None, every=1, save_best_only=False",
+    "RunCheckpoint": "path, epochs=None, seconds=None",
     "CSVLogger": "path, append=False",
     "JSONLogger": "path",
     "TimeLimit": "seconds",
@@ -75,6 +76,8 @@ SIGNATURES = {
     "Callback.on_fit_begin": "net",
     "Callback.on_epoch_end": "net, epoch, logs",
     "Callback.on_fit_end": "net",
+    "Callback.state_dict": "",
+    "Callback.load_state_dict": "state",
 }
 
 

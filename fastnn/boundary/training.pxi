@@ -38,6 +38,8 @@ cdef class Training(Interruptible):
     cdef int64_t *draws
     cdef object draws_array
     cdef readonly int threads
+    cdef public Py_ssize_t steps_done  # of the epoch, when run() was left, however that was
+    cdef public double loss_sum, weight_sum  # of these steps
 
     def __init__(self, Network network not None, objective, OptimizerState optimizer not None, params, grads,
                  draws, workspace, Py_ssize_t batch, int threads):
@@ -106,10 +108,11 @@ cdef class Training(Interruptible):
         self.check_order, self.is_shuffled = order is not None and not shuffle, False
         self.keep = (x, labels, values, weights, outputs, order)
 
-    def run(self, uint64_t epoch, Py_ssize_t first_step, Py_ssize_t n_steps, learning_rate, bint poll=True):
+    def run(self, uint64_t epoch, Py_ssize_t first_step, Py_ssize_t n_steps, learning_rate, bint poll=True,
+            double loss_sum=0, double weight_sum=0):
         """Some steps of an epoch -> (status, threads, steps, loss_sum, weight_sum); raises what a signal raised.
 
-        learning_rate is a number, or a float64 array with one for each of the steps.
+        learning_rate is a number, or a float64 array with one for each of the steps. The sums go on from those given.
         """
         cdef fnn_training_result result
         cdef fnn_training c = self.c
@@ -131,6 +134,7 @@ cdef class Training(Interruptible):
                 raise ValueError("order: no such row")
         c.shuffle = c.shuffle and first_step == 0  # later steps go on in the order of the first
         c.epoch, c.first_step, c.n_steps = epoch, first_step, n_steps
+        c.loss_sum, c.weight_sum = loss_sum, weight_sum
         if cnp.PyArray_Check(learning_rate):
             c.learning_rates = <double *>vector(learning_rate, cnp.NPY_FLOAT64, n_steps, False, "learning_rate")
             c.n_learning_rates = n_steps
@@ -143,6 +147,7 @@ cdef class Training(Interruptible):
         with nogil:
             fnn_train(&c, &result)
         self.draws[0] += result.steps
+        self.steps_done, self.loss_sum, self.weight_sum = first_step + result.steps, result.loss_sum, result.weight_sum
         self.reraise()
         return result.status, result.threads, result.steps, result.loss_sum, result.weight_sum
 

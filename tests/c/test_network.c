@@ -968,9 +968,13 @@ static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int thr
             r.training.poll = NULL;
             run_skip(&r, r.result.steps);
             r.training.n_steps = n_steps - r.result.steps;
+            r.training.loss_sum = r.result.loss_sum;
+            r.training.weight_sum = r.result.weight_sum;
             r.training.threads = 1 + stop_at % 3;
             run_train(&r);
-            agree(run_same(&r, &whole), network_name(n), real_type, batch, threads, "a run that went on");
+            agree(run_same(&r, &whole) && r.result.loss_sum == whole.result.loss_sum &&
+                      r.result.weight_sum == whole.result.weight_sum,
+                  network_name(n), real_type, batch, threads, "a run that went on");
         }
         guarded_release(inner_mark);
     }
