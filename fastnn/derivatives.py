@@ -119,7 +119,8 @@ class BackwardCopy:
 def jacobian(net: Sequential, x: Any, threads: int | None) -> NDArray[Any]:
     """See ``Sequential.jacobian``. Every row goes through once for each output, many of these pairs at a time."""
     parameters = net._built()
-    rows = inputs.features(read_features(net, x, "x")[0], parameters.inputs, "x", one_row=True)
+    given, _ = read_features(net, x, "x")
+    rows = inputs.features(given, parameters.inputs, "x", one_row=True)
     inputs.check_finite(rows, net.dtype, "x")
     outputs = parameters.outputs
     found: NDArray[Any] = allocate((len(rows), outputs, parameters.inputs), net.dtype)
