@@ -109,3 +109,30 @@ def test_california_housing_beats_ridge(tmp_path):
     printed = run("california_housing.py", str(WIDEDEEP[-1]), folder=tmp_path)
     network, beside = (float(found) for found in re.findall(r"R2 ([0-9.]+)", printed))
     assert network > 0.77 > 0.65 > beside
+
+
+@needs_tables
+def test_nine_of_ten_prices_lie_between_the_quantiles(tmp_path):
+    pytest.importorskip("pyarrow")
+    printed = run("quantile_regression.py", str(WIDEDEEP[-1]), "--epochs", "15", folder=tmp_path)
+    (coverage, width), (_, width_for_all) = re.findall(r"coverage ([0-9.]+), mean width ([0-9.]+)", printed)
+    assert 0.87 < float(coverage) < 0.93 and float(width) < 0.5 * float(width_for_all)
+    assert 0.45 < float(re.search(r"below the middle quantile: ([0-9.]+)", printed)[1]) < 0.55
+
+
+@needs_tables
+def test_class_weights_find_the_rare_class(tmp_path):
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("pandas")
+    printed = run("imbalanced_classes.py", str(WIDEDEEP[-1]), "--epochs", "6", folder=tmp_path)
+    plain, balanced = (float(found) for found in re.findall(r"rare class found ([0-9.]+)", printed))
+    assert plain < 0.4 and balanced > 0.7
+    assert min(float(found) for found in re.findall(r"ROC AUC ([0-9.]+)", printed)) > 0.85
+
+
+@needs_tables
+def test_learning_from_a_stream_beats_standing_still(tmp_path):
+    pytest.importorskip("pyarrow")
+    printed = run("online_learning.py", str(WIDEDEEP[-1]), folder=tmp_path)
+    frozen, learning = (float(found) for found in re.findall(r"mean absolute error ([0-9.]+)", printed))
+    assert learning < 0.5 * frozen and learning < 0.7
