@@ -826,7 +826,8 @@ def test_ctrl_c_in_a_long_epoch(tmp_path):
         X = np.random.default_rng(0).normal(size=(200_000, 20)).astype(np.float32)
         Y = np.arange(200_000) % 3
         def fit(checkpoint, delay=None):
-            net = fn.Sequential([fn.Dense(64, "tanh"), fn.Dropout(0.2), fn.Dense(3, "softmax")], seed=0)
+            layers = [fn.Dense(256, "tanh"), fn.Dropout(0.2), fn.Dense(256, "tanh"), fn.Dense(3, "softmax")]
+            net = fn.Sequential(layers, seed=0)  # so large that an epoch takes several times the longest delay
             timer = threading.Timer(delay or 0.0, os.kill, (os.getpid(), signal.SIGINT))
             begin = fn.LambdaCallback(on_fit_begin=lambda net: timer.start() if delay else None)
             try:
