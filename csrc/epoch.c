@@ -26,8 +26,6 @@ typedef FNN_TYPED(walk) walk_type;
 
 /* Multiply-adds between two looks at the clock: about 20 microseconds of work. */
 #define WORK_PER_LOOK 2e6
-/* Multiply-adds in a second, roughly: the first guess of how long a step takes. */
-#define WORK_PER_SECOND 40e9
 
 /* How far a run has come; every thread keeps its own. */
 typedef struct {
@@ -324,15 +322,20 @@ static void run_some(train_call *call, progress *at, ptrdiff_t until, fnn_team *
     }
 }
 
+/* The step that ends the period which begins at step `from`. */
+static ptrdiff_t end_of_period(const train_call *call, ptrdiff_t from) {
+    const fnn_training *t = call->training;
+    const double guess = 3 * call->row_work * (double)t->batch / FNN_MULTIPLY_ADDS_PER_SECOND;
+    const ptrdiff_t steps = fnn_pace_steps(t->pace, guess);
+    return steps < t->n_steps - from ? from + steps : t->n_steps;
+}
+
 /* Some periods of the run (pace.h): one on all threads, or those that thread 0 makes alone while the others wait. */
 static void run_periods(train_call *call, progress *at, fnn_team *team, int thread, int threads) {
-    const fnn_training *t = call->training;
-    fnn_pace *pace = t->pace;
-    const double guess = 3 * call->row_work * (double)t->batch / WORK_PER_SECOND;
+    fnn_pace *pace = call->training->pace;
     if (thread == 0) {
         call->alone = pace->alone || threads == 1;
-        call->until = at->steps + fnn_pace_steps(pace, guess);
-        if (call->until > t->n_steps) call->until = t->n_steps;
+        call->until = end_of_period(call, at->steps);
     }
     fnn_team_barrier(team, thread);
     const int alone = call->alone;
@@ -345,8 +348,7 @@ static void run_periods(train_call *call, progress *at, fnn_team *team, int thre
         call->since = now;
         if (!alone || at->over || (threads > 1 && !pace->alone)) break;
         before = at->steps;
-        call->until = before + fnn_pace_steps(pace, guess);
-        if (call->until > t->n_steps) call->until = t->n_steps;
+        call->until = end_of_period(call, before);
     }
     if (alone && thread == 0) call->reached = *at;
     fnn_team_barrier(team, thread);

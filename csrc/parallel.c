@@ -41,9 +41,6 @@
 /* More threads than this are never started: a mistaken threads=100000 shall not take the machine down. */
 enum { MAX_THREADS = 1024 };
 
-/* A core's speed in multiply-adds per second: what AVX2 reaches near 2.5 GHz. A faster core makes the work look longer
- * than it is, by at most 2-3 times; thresholds below leave room for that. */
-#define MULTIPLY_ADDS_PER_SECOND 40e9
 /* Each further thread lengthens a barrier: two transfers of a cache line under contention, and uneven arrival
  * (0.3-1 us for two threads with 10-100 us of work between barriers). */
 #define SECONDS_PER_THREAD 1e-6
@@ -56,7 +53,7 @@ enum { MAX_THREADS = 1024 };
 
 /* T(n) = T(1)/n + c.(n - 1): take threads as long as the next one saves more than c, then see whether it is enough. */
 int fnn_threads_worth(double work, int limit, int once) {
-    double alone = work / MULTIPLY_ADDS_PER_SECOND;
+    double alone = work / FNN_MULTIPLY_ADDS_PER_SECOND;
     int threads = 1;
     if (limit > MAX_THREADS) limit = MAX_THREADS;
     while (threads < limit && alone / threads / (threads + 1) > SECONDS_PER_THREAD) threads++;
@@ -262,11 +259,12 @@ static int cpus_available(void) {
 static void *worker_main(void *argument) {
     worker *self = argument;
     fnn_team *team = self->team;
-    for (uint32_t calls = 0, linger = 0;; calls++) {
-        gate_wait(&self->start, calls, (int)linger);
+    int linger = 0;
+    for (uint32_t calls = 0;; calls++) {
+        gate_wait(&self->start, calls, linger);
         if (team->work == NULL) return NULL;
         find_processor(team, self->thread);
-        linger = (uint32_t)team->linger; /* once all have returned, the team may be another call's */
+        linger = team->linger; /* once all have returned, the team may be another call's */
         team_share(team, self->thread);
         if (atomic_fetch_sub_explicit(&team->working, 1, memory_order_acq_rel) == 1) gate_open(&team->finished);
     }

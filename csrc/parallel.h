@@ -9,6 +9,10 @@
 #ifndef FNN_PARALLEL_H
 #define FNN_PARALLEL_H
 
+/* A core's speed in multiply-adds, as the cost model sees it: what AVX2 reaches near 2.5 GHz. A faster core makes the
+ * work look longer than it is, by at most 2-3 times; the model's thresholds leave room for that. */
+#define FNN_MULTIPLY_ADDS_PER_SECOND 40e9
+
 typedef struct fnn_team fnn_team;
 
 /* What each thread of a team runs: thread is 0 (the caller) .. threads - 1; threads is how many really take part. */
