@@ -158,6 +158,7 @@ typedef enum {
     FNN_STOPPED = 1,     /* poll() asked to stop; the batch under way was dropped, parameters are those before it */
     FNN_DIVERGED = 2,    /* loss of the batch not finite: that batch's update was not applied */
     FNN_BAD_UPDATE = 3,  /* a parameter became not finite: the update of that batch stands in params */
+    FNN_BAD_INPUT = 4,   /* prediction: an element of x is not finite; outputs and sums are unfinished */
 } fnn_status;
 
 /* What is known about the speed of steps on one thread and on all (pace.h); zeros at the start. */
@@ -268,13 +269,14 @@ typedef struct {
     fnn_targets y;
     const double *weights;
     int32_t threads;
+    int32_t checked; /* x may hold what is not finite: it is looked at on the way */
     int (*poll)(void *context);
     void *poll_context;
     double poll_seconds;
 } fnn_prediction;
 
 typedef struct {
-    int32_t status; /* FNN_FINISHED or FNN_STOPPED */
+    int32_t status; /* FNN_FINISHED, FNN_STOPPED or FNN_BAD_INPUT */
     int32_t threads;
     double loss_sum, weight_sum;
 } fnn_prediction_result;

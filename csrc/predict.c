@@ -19,7 +19,7 @@ typedef struct {
     plan_type plan;
     comparison with;
     int32_t n_ops; /* run before the loss */
-    atomic_int stop;
+    atomic_int stop; /* FNN_STOPPED or FNN_BAD_INPUT: what is left is not worth doing */
     double next_poll; /* of thread 0 */
     int threads;
     int in_place; /* rows are read where the caller has them */
@@ -38,7 +38,7 @@ static int is_readable_in_place(const fnn_prediction *p) {
            (p->x.column_stride_bytes == item || p->x.columns == 1);
 }
 
-static void predict_block(const predict_call *call, ptrdiff_t block, int thread) {
+static void predict_block(predict_call *call, ptrdiff_t block, int thread) {
     const fnn_prediction *p = call->prediction;
     const plan_type *plan = &call->plan;
     const fnn_network *network = p->network;
@@ -52,6 +52,12 @@ static void predict_block(const predict_call *call, ptrdiff_t block, int thread)
         walk.x = (const real *)p->x.data + first * walk.x_stride;
     } else {
         FNN_TYPED(gather)(plan, set, 0, rows, &p->x, NULL, first);
+    }
+    /* Looked at here, rows are read from memory once, and by the thread that needs them. */
+    const real *x = walk.x ? walk.x : FNN_TYPED(value)(plan, &walk, 0);
+    if (p->checked && !plan->kernels->all_finite(rows, p->x.columns, x, walk.x ? walk.x_stride : plan->stride[0])) {
+        atomic_store_explicit(&call->stop, FNN_BAD_INPUT, memory_order_relaxed);
+        return;
     }
     FNN_TYPED(forward_rows)(plan, &walk);
     if (p->objective) {
@@ -79,7 +85,7 @@ static void predict_share(void *context, fnn_team *team, int thread, int threads
     if (thread == 0) call->threads = threads;
     for (ptrdiff_t block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {
         if (thread == 0 && p->poll && fnn_seconds() >= call->next_poll) {
-            if (p->poll(p->poll_context)) atomic_store_explicit(&call->stop, 1, memory_order_relaxed);
+            if (p->poll(p->poll_context)) atomic_store_explicit(&call->stop, FNN_STOPPED, memory_order_relaxed);
             call->next_poll = fnn_seconds() + p->poll_seconds;
         }
         if (atomic_load_explicit(&call->stop, memory_order_relaxed)) return;
@@ -104,10 +110,8 @@ void FNN_TYPED(predict)(const fnn_prediction *prediction, fnn_prediction_result 
     call.in_place = is_readable_in_place(prediction);
     fnn_team_run(prediction->threads, predict_share, &call);
     result->threads = call.threads;
-    if (atomic_load_explicit(&call.stop, memory_order_relaxed)) {
-        result->status = FNN_STOPPED;
-        return;
-    }
+    result->status = atomic_load_explicit(&call.stop, memory_order_relaxed);
+    if (result->status != FNN_FINISHED) return;
     const ptrdiff_t blocks = (prediction->x.rows + call.plan.chunk_rows - 1) / call.plan.chunk_rows;
     for (ptrdiff_t block = 0; prediction->objective && block < blocks; block++) {
         result->loss_sum += call.plan.part_loss[block];

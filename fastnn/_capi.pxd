@@ -19,7 +19,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_MAX_RANDOM_LAYERS
         FNN_BOOL, FNN_INT8, FNN_UINT8, FNN_INT16, FNN_UINT16, FNN_INT32, FNN_UINT32, FNN_INT64, FNN_UINT64
         FNN_DATA_FLOAT16, FNN_DATA_FLOAT32, FNN_DATA_FLOAT64, FNN_CSR
-        FNN_FINISHED, FNN_STOPPED, FNN_DIVERGED, FNN_BAD_UPDATE
+        FNN_FINISHED, FNN_STOPPED, FNN_DIVERGED, FNN_BAD_UPDATE, FNN_BAD_INPUT
         FNN_USE_TRAIN, FNN_USE_PASS, FNN_USE_PREDICT
         FNN_EXP, FNN_LOG, FNN_TANH, FNN_SIGMOID, FNN_NORMAL_QUANTILE
         FNN_MATMUL_FORWARD, FNN_MATMUL_INPUT, FNN_MATMUL_WEIGHT
@@ -122,7 +122,7 @@ cdef extern from "fastnn.h" nogil:
         const fnn_objective *objective
         fnn_targets y
         const double *weights
-        int32_t threads
+        int32_t threads, checked
         int (*poll)(void *) noexcept
         void *poll_context
         double poll_seconds

@@ -181,6 +181,7 @@ def predict(
     labels: NDArray[np.int32] | None = None,
     values: _Array | None = None,
     weights: NDArray[np.float64] | None = None,
+    checked: bool = False,
 ) -> tuple[int, float, float]: ...
 
 @final

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
-from .inputs import Targets
+from .inputs import Targets, check_finite
 from .losses import Objective, PythonLoss
 from .metrics import Metric
 from .parameters import FEW_ROWS, Parameters
@@ -26,7 +26,7 @@ GATHERED_ROWS = 1024  # of chosen rows, copied at a time: a few hundred KB, what
 
 
 def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threads: int | None) -> NDArray[Any]:
-    """The outputs (rows, outputs) of all rows."""
+    """The outputs (rows, outputs) of all rows of X, which must be finite."""
     rows = x.shape[0]
     # What is small is made the quick way: nobody notices where it lies, nor runs out of memory for it.
     make = np.empty if rows <= FEW_ROWS else allocate
@@ -38,7 +38,10 @@ def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threa
         team = choose_threads(threads, work, once=once)
         keep = rows <= FEW_ROWS and team == 1
         workspace = parameters.borrow(rows) if keep else parameters.workspace(_core.USE_PREDICT, rows, team)
-        _core.predict(parameters.network, params, x, outputs, workspace, team)
+        used, _, _ = _core.predict(parameters.network, params, x, outputs, workspace, team, checked=True)
+        if used == 0:
+            check_finite(x, parameters.dtype, "X")
+            raise ValueError("X has been changed by another thread, and was not finite before")
         if keep:
             parameters.give_back(workspace)
         else:

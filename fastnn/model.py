@@ -566,7 +566,6 @@ class Sequential:
         """
         parameters = self._built()
         x = inputs.features(read_features(self, X)[0], parameters.inputs, "X", one_row=True)
-        inputs.check_finite(x, self.dtype, "X")
         return parameters.shared.read(lambda params: evaluation.predict(parameters, params, x, threads))
 
     def evaluate(

@@ -26,6 +26,21 @@ static void add(ptrdiff_t n, real *a, const real *b) {
     }
 }
 
+/* Whether all of (rows, n) is finite: then every x.0 is 0, and so is the sum of them; else that is NaN. */
+static int all_finite(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx) {
+    enum { CHAINS = 4 };
+    const vf zero = vf_zero();
+    vf sum[CHAINS] = {zero, zero, zero, zero};
+    for (ptrdiff_t i = 0; i < rows; i++, x += ldx) {
+        ptrdiff_t j = 0;
+        for (; j + CHAINS * VF_LANES <= n; j += CHAINS * VF_LANES)
+            for (int c = 0; c < CHAINS; c++) sum[c] = vf_add(sum[c], vf_mul(vf_load(x + j + c * VF_LANES), zero));
+        for (; j < n; j += VF_LANES) sum[0] = vf_add(sum[0], vf_mul(vf_load_first(x + j, vm_first(n - j)), zero));
+    }
+    const vf all = vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3]));
+    return !vm_any(vm_not(vm_eq(all, zero)));
+}
+
 /* Rows asked for before they are written: other threads have read what lies there. */
 enum { PACK_AHEAD = 24 };
 

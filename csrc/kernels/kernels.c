@@ -44,6 +44,7 @@ const FNN_TYPED(fnn_kernels) TABLE_NAME = {
     .pack = pack,
     .pack_transposed = pack_transposed,
     .copy = copy,
+    .all_finite = all_finite,
     .sum = sum,
     .prelu_forward = prelu_forward,
     .prelu_backward = prelu_backward,

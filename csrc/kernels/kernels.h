@@ -122,6 +122,7 @@ typedef struct {
 
     /* Layers (layers.h), each with its formula there. */
     void (*copy)(ptrdiff_t rows, ptrdiff_t n, const real *from, ptrdiff_t ldfrom, int adds, real *to, ptrdiff_t ldto);
+    int (*all_finite)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx);
     void (*sum)(ptrdiff_t rows, ptrdiff_t n, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb, real *c,
                 ptrdiff_t ldc);
     void (*prelu_forward)(ptrdiff_t rows, ptrdiff_t n, const real *x, ptrdiff_t ldx, const real *slope, real *y,

@@ -72,8 +72,11 @@ def gradient_norm(Network network not None, grads):
 # ---- prediction -----------------------------------------------------------------------------------------------------
 
 def predict(Network network not None, params, x, outputs, workspace, int threads, objective=None, labels=None,
-            values=None, weights=None):
-    """Outputs of all rows, and with an objective their loss -> (threads, loss_sum, weight_sum)."""
+            values=None, weights=None, bint checked=False):
+    """Outputs of all rows, and with an objective their loss -> (threads, loss_sum, weight_sum).
+
+    With `checked` the threads are 0, and the outputs mean nothing, if an element of x is not finite.
+    """
     cdef fnn_prediction c
     cdef fnn_prediction_result result
     cdef Objective asked
@@ -81,7 +84,7 @@ def predict(Network network not None, params, x, outputs, workspace, int threads
     set_x(&c.x, x, network)
     c.network = &network.c
     c.params = vector(params, network.typenum, network.n_numbers, False, "params")
-    c.threads = one_thread_or_more(threads)
+    c.threads, c.checked = one_thread_or_more(threads), checked
     if c.x.rows < 1:
         raise ValueError("x: no rows")
     c.workspace = workspace_of(workspace, fnn_workspace_size(&network.c, FNN_USE_PREDICT, c.x.rows, threads))
@@ -102,4 +105,4 @@ def predict(Network network not None, params, x, outputs, workspace, int threads
     with nogil:
         fnn_predict(&c, &result)
     call.reraise()
-    return result.threads, result.loss_sum, result.weight_sum
+    return 0 if result.status == FNN_BAD_INPUT else result.threads, result.loss_sum, result.weight_sum
