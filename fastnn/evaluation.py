@@ -58,6 +58,8 @@ class Evaluation:
         Some rows of x only. They are gathered piece by piece: x is never copied as a whole.
     y, weights
         Of these rows.
+    keep_outputs : bool, default False
+        Whether :attr:`outputs` are wanted; metrics and losses written in Python need them anyway.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Evaluation:
         weights: NDArray[np.float64] | None,
         threads: int | None,
         rows: NDArray[np.int64] | None = None,
+        keep_outputs: bool = False,
     ) -> None:
         for metric in metrics:
             metric.check(objective, y, parameters.outputs)
@@ -80,8 +83,8 @@ class Evaluation:
         gathers = rows is not None and not is_sparse(x)  # which gives some of its rows as they are
         self._gathered = allocate((self._piece, x.shape[1]), x.dtype) if gathers else None
         self._python = objective.loss if isinstance(objective.loss, PythonLoss) else None
-        keeps = bool(metrics) or self._python is not None
-        self._outputs = allocate((self._n, parameters.outputs), parameters.dtype) if keeps else None
+        keeps = keep_outputs or bool(metrics) or self._python is not None
+        self.outputs = allocate((self._n, parameters.outputs), parameters.dtype) if keeps else None
         self._threads = choose_threads(threads, parameters.prediction_work(self._piece))
         self._workspace = parameters.workspace(_core.USE_PREDICT, self._piece, self._threads)
 
@@ -92,6 +95,15 @@ class Evaluation:
 
     def run(self, params: NDArray[Any], prefix: str = "") -> dict[str, float]:
         """{"loss": ..., each metric: ...} with these parameters."""
+        found = {f"{prefix}loss": mean_loss(self._parameters, params, *self.sums(params))}
+        for metric in self._metrics:
+            assert self.outputs is not None
+            value = metric.measure(self._y.y, self.outputs, self._weights, self._objective)
+            found[prefix + metric.name] = value
+        return found
+
+    def sums(self, params: NDArray[Any]) -> tuple[float, float]:
+        """Sum of weight . loss over the rows, and sum of weights; the outputs are there afterwards."""
         loss_sum = weight_sum = 0.0
         for first in range(0, self._n, self._piece):
             piece = slice(first, min(first + self._piece, self._n))
@@ -99,7 +111,7 @@ class Evaluation:
                 self._parameters.network,
                 params,
                 self._rows_of_x(piece),
-                None if self._outputs is None else self._outputs[piece],
+                None if self.outputs is None else self.outputs[piece],
                 self._workspace,
                 self._threads,
                 *self._compared(piece),
@@ -107,17 +119,9 @@ class Evaluation:
             loss_sum += loss
             weight_sum += weight
         if self._python is not None:
-            assert self._outputs is not None
-            loss_sum, weight_sum = loss_sums(self._python, self._y.y, self._outputs, self._weights)
-        loss = loss_sum / weight_sum
-        if self._parameters.graph.penalized:
-            loss += _core.penalty(self._parameters.network, params)
-        found = {f"{prefix}loss": loss}
-        for metric in self._metrics:
-            assert self._outputs is not None
-            value = metric.measure(self._y.y, self._outputs, self._weights, self._objective)
-            found[prefix + metric.name] = value
-        return found
+            assert self.outputs is not None
+            return loss_sums(self._python, self._y.y, self.outputs, self._weights)
+        return loss_sum, weight_sum
 
     def _compared(self, piece: slice) -> tuple[Any, ...]:
         """What the native loss compares the outputs with; nothing where a Python function does."""
@@ -135,3 +139,9 @@ class Evaluation:
             assert is_sparse(self._x)
             return cast("NDArray[Any]", self._x.take(rows))
         return np.take(self._x, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")
+
+
+def mean_loss(parameters: Parameters, params: NDArray[Any], loss_sum: float, weight_sum: float) -> float:
+    """The weighted mean over the rows, with penalties."""
+    penalty = _core.penalty(parameters.network, params) if parameters.graph.penalized else 0.0
+    return loss_sum / weight_sum + penalty

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .composition import described
 from .schedules import Schedule
+from .stream_evaluation import StreamEvaluation
 
 if TYPE_CHECKING:
     from .training import Fit, FitArguments
@@ -53,7 +54,9 @@ def fingerprint(fit: Fit, asked: FitArguments, epochs: int) -> dict[str, Any]:
         "validation_fraction": asked.validation_fraction,
         "validation_data": None,
     }
-    if fit.validation is not None and asked.validation_data is not None:
+    if isinstance(fit.validation, StreamEvaluation):
+        found["validation_data"] = "a stream"
+    elif fit.validation is not None and asked.validation_data is not None:
         x, y, weights = fit.validation.data
         y_type = np.int32 if y.values is None else dtype
         arrays = _of_array(x, dtype), _of_array(y.y, y_type), _of_array(weights, np.float64)

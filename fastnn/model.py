@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import _core, derivatives, evaluation, files, inputs, learning_rate_finder, passes, predictor, stepping
 from ._memory import allocate
 from .arguments import number, true_or_false, whole_number
+from .batches import is_stream, is_stream_of_features
 from .clipping import clip_gradients
 from .composition import checked_layers
 from .errors import DivergenceError
@@ -36,7 +37,8 @@ from .metrics import resolve_metrics
 from .optimizers import Optimizer
 from .parameters import Parameters
 from .snapshots import Snapshot
-from .streams import StreamFit, is_stream
+from .stream_evaluation import StreamEvaluation, predict_stream
+from .streams import StreamFit
 from .summary import summary
 from .training import Fit, FitArguments
 from .weights import get_weights, set_weights
@@ -212,8 +214,9 @@ class Sequential:
             Rows in a step; None for all of them. The last batch of an epoch takes what is left.
         shuffle : bool, default True
             Rows in another order each epoch, by the seed.
-        validation_data : (X, y) or (X, y, sample_weight), optional
-            Measured after each epoch, as "val_loss" and so on.
+        validation_data : (X, y) or (X, y, sample_weight), or stream of such batches, optional
+            Measured after each epoch, as "val_loss" and so on. A stream must be one that can be iterated anew, or a
+            generator function, which is called for each epoch.
         validation_fraction : float, optional
             Hold out this part of X instead, drawn by the seed, in proportion for classes.
         metrics : list of str, objects and functions, optional
@@ -288,6 +291,18 @@ class Sequential:
         ...         yield from batches
         >>> net.fit(endless(), epochs=2, steps_per_epoch=5, verbose=0).epochs
         2
+        >>> net.fit(X, y, epochs=2, validation_data=lambda: iter(batches), verbose=0).epochs    # a generator function
+        2
+
+        A sparse matrix, and a table, whose columns are remembered by name:
+
+        >>> import pandas as pd, scipy.sparse
+        >>> net.fit(scipy.sparse.csr_array(X), y, epochs=1, verbose=0).epochs
+        1
+        >>> net.fit(pd.DataFrame(X, columns=["a", "b", "c", "d"]), y, epochs=1, verbose=0).epochs
+        1
+        >>> net.feature_names
+        ('a', 'b', 'c', 'd')
         """
         asked = FitArguments(
             X, y, loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_fraction, metrics,
@@ -295,7 +310,10 @@ class Sequential:
             steps_per_epoch,
             checkpoint, resume,
         )  # fmt: skip
-        kind = StreamFit if is_stream(X, y, steps_per_epoch) else Fit
+        streams = is_stream(X, y, "fit")
+        if steps_per_epoch is not None and not streams:
+            raise ValueError("steps_per_epoch is for streams, fit(batches): with arrays an epoch has every row once")
+        kind = StreamFit if streams else Fit
         try:
             fit = kind(self, asked)
         except BaseException:
@@ -551,7 +569,9 @@ class Sequential:
 
         Parameters
         ----------
-        X : array-like (rows, inputs), sparse matrix or table, or (inputs,) for one row
+        X : array-like (rows, inputs), sparse matrix or table, (inputs,) for one row, or iterable of batches
+            A stream brings X, or (X, y) and so on, of which only X is looked at; its rows may be more than memory
+            holds, but the outputs of all of them are kept.
         threads : int, optional
 
         Returns
@@ -560,18 +580,23 @@ class Sequential:
 
         Examples
         --------
-        >>> import fastnn as fn
-        >>> fn.Sequential([fn.Dense(3, "softmax")], inputs=2, seed=0).predict([[0.0, 0.0], [1.0, 1.0]]).shape
+        >>> import numpy as np, fastnn as fn
+        >>> net = fn.Sequential([fn.Dense(3, "softmax")], inputs=2, seed=0)
+        >>> net.predict([[0.0, 0.0], [1.0, 1.0]]).shape
         (2, 3)
+        >>> net.predict(np.full((rows, 2), 0.5) for rows in (4, 4, 1)).shape    # a stream
+        (9, 3)
         """
         parameters = self._built()
+        if type(X) is not np.ndarray and is_stream_of_features(X):
+            return predict_stream(self, parameters, X, threads)
         x = inputs.features(read_features(self, X)[0], parameters.inputs, "X", one_row=True)
         return parameters.shared.read(lambda params: evaluation.predict(parameters, params, x, threads))
 
     def evaluate(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         loss: Any = None,
         metrics: Any = (),
         *,
@@ -583,7 +608,7 @@ class Sequential:
         Parameters
         ----------
         X, y, metrics, sample_weight, threads
-            As in :meth:`fit`.
+            As in :meth:`fit`. A stream comes without `y`, and is gone through once: metrics are of all its rows.
         loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
             Default: the loss the network was trained with, else by the last layer.
 
@@ -596,18 +621,25 @@ class Sequential:
         --------
         >>> import numpy as np, fastnn as fn
         >>> net = fn.Sequential([fn.Dense(2, "softmax")], inputs=2, seed=0)
-        >>> sorted(net.evaluate(np.eye(2), [0, 1], metrics=["accuracy"]))
+        >>> found = net.evaluate(np.eye(2), [0, 1], metrics=["accuracy"])
+        >>> sorted(found)
         ['accuracy', 'loss']
+        >>> found == net.evaluate([(np.eye(2)[:1], [0]), (np.eye(2)[1:], [1])], metrics=["accuracy"])    # a stream
+        True
         """
         parameters = self._built()
         graph = parameters.graph
         chosen_loss = self._loss if loss is None else loss
         objective = resolve_loss(chosen_loss, graph.last_activation, graph.width, graph.rescale >= 0)
+        chosen = resolve_metrics(metrics)
+        if is_stream(X, y, "evaluate"):
+            if sample_weight is not None:
+                raise ValueError("sample_weight: a stream brings weights in its batches, as (X, y, sample_weight)")
+            return StreamEvaluation(self, parameters, objective, chosen, X, threads).measure()
         x = inputs.training_features(read_features(self, X)[0], parameters.inputs)
         targets = inputs.targets(read_targets(y), x.shape[0], objective, graph.width, self.dtype)
         weights = inputs.sample_weights(sample_weight, x.shape[0])
         inputs.check_finite(x, self.dtype, "X")
-        chosen = resolve_metrics(metrics)
         run = evaluation.Evaluation(parameters, objective, chosen, x, targets, weights, threads)
         return parameters.shared.read(run.run)
 

@@ -9,8 +9,6 @@ batches before it made it. Nothing of a batch is kept, except y and outputs wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,12 +19,12 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import whole_number
+from .batches import END, Batch, Batches, Kept, checked, parts_of, placed
 from .callbacks import CallbackList, Preparation
 from .clipping import clipping
-from .frames import is_frame, read_features, read_targets
+from .frames import read_features
 from .health import ROWS as HEALTH_ROWS
 from .health import STEPS_BETWEEN, Checkup
-from .inputs import Targets
 from .learning import check_categories, find_categories, learn
 from .losses import resolve_loss
 from .metrics import resolve_metrics
@@ -42,107 +40,7 @@ from .training import Fit, FitArguments
 if TYPE_CHECKING:
     from .model import Sequential
 
-END = object()
 FEW_ROWS = 1000  # to learn the scale of columns from
-
-
-def is_stream(X: Any, y: Any, steps_per_epoch: Any) -> bool:
-    """Whether X brings batches, and y with them."""
-    if y is None:
-        if X is None or isinstance(X, str | bytes | np.ndarray) or hasattr(X, "__array__") or is_frame(X):
-            raise TypeError("y is missing: fit(X, y), or fit(batches) with an iterable of (X, y)")
-        if not isinstance(X, Iterable):
-            raise TypeError(f"X is a {type(X).__name__} and y is missing: needed are arrays, or an iterable of (X, y)")
-        return True
-    if isinstance(X, Iterator):
-        raise TypeError(
-            f"X is a {type(X).__name__} object, and y is given: a stream brings (X, y) in each batch, so call "
-            "fit(batches)"
-        )
-    if steps_per_epoch is not None:
-        raise ValueError("steps_per_epoch is for streams, fit(batches): with arrays an epoch has every row once")
-    return False
-
-
-class Batches:
-    """Batches from an iterable, epoch by epoch.
-
-    What can be iterated anew is begun anew when it has ended. Without `steps` that is an epoch; with it an epoch has so
-    many batches, and the next one goes on behind them. An iterator can be gone through once: it is one epoch, or gives
-    epochs . steps batches.
-    """
-
-    def __init__(self, source: Iterable[Any], epochs: int, steps: object) -> None:
-        self.steps = None if steps is None else whole_number(steps, "steps_per_epoch")
-        self._source = source
-        self._iterator: Iterator[Any] | None = iter(source)
-        self._once = self._iterator is source
-        self._needed = None if self.steps is None else epochs * self.steps
-        self._waiting: Any = END
-        self._taken = 0
-        if self._once and self.steps is None and epochs > 1:
-            raise ValueError(
-                f"an iterator can be gone through once, but epochs is {epochs}: give epochs=1, or steps_per_epoch=, or "
-                "something that can be iterated anew, such as a list or an object whose __iter__ is a generator"
-            )
-
-    @property
-    def expected(self) -> int | None:
-        """Batches of an epoch, if that is known."""
-        if self.steps is not None or self._once:
-            return self.steps
-        try:
-            return len(self._source)  # type: ignore[arg-type]
-        except TypeError:
-            return None
-
-    def first(self) -> Any:
-        """The first batch, which the first epoch begins with."""
-        assert self._iterator is not None
-        self._waiting = next(self._iterator, END)
-        if self._waiting is END:
-            raise ValueError("the stream is empty: it has no batch")
-        return self._waiting
-
-    def next(self, step: int) -> Any:
-        """Batch number `step` of the epoch under way; END where it ends."""
-        if self.steps is not None and step == self.steps:
-            return END
-        found, self._waiting = self._waiting, END
-        if found is END:
-            found = self._fetch(step)
-        self._taken += found is not END
-        return found
-
-    def _fetch(self, step: int) -> Any:
-        if self._iterator is None:
-            self._iterator = iter(self._source)
-            found = next(self._iterator, END)
-            if found is END:
-                raise ValueError(
-                    "the stream has no batches the second time: what can be gone through only once needs epochs=1, or "
-                    "steps_per_epoch="
-                )
-            return found
-        found = next(self._iterator, END)
-        if found is not END:
-            return found
-        if self._once and self.steps is not None:
-            raise ValueError(
-                f"the stream ended after {inputs.count(self._taken, 'batch').replace('batchs', 'batches')}, but epochs "
-                f"x steps_per_epoch is {self._needed}; what it brought is learned"
-            )
-        self._iterator = None
-        return END if self.steps is None else self._fetch(step)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch, checked."""
-
-    x: NDArray[Any]
-    y: Targets
-    weights: NDArray[np.float64] | None
 
 
 class StreamFit(Fit):
@@ -192,7 +90,7 @@ class StreamFit(Fit):
         if asked.sample_weight is not None:
             raise ValueError("sample_weight: a stream brings weights in its batches, as (X, y, sample_weight)")
         if asked.validation_fraction is not None:
-            raise ValueError("validation_fraction needs arrays: with a stream give validation_data=(X, y)")
+            raise ValueError("validation_fraction needs arrays: with a stream give validation_data=")
         if isinstance(asked.class_weight, str):
             raise ValueError("class_weight='balanced' needs arrays: with a stream give a dict of weights")
         if whole_number(asked.accumulate, "accumulate") > 1:
@@ -202,7 +100,7 @@ class StreamFit(Fit):
 
     def _first_batch(self, asked: FitArguments) -> Batch:
         """Fetched before anything changes: it tells the width of X, and what the network learns of its columns."""
-        parts = self._parts(self._stream.first(), 0, 0)
+        parts = parts_of(self._stream.first(), _place(0, 0))
         try:
             X, self.names = read_features(self.net, parts[0], "X", learn=True)
             x = inputs.training_features(X, self.net.inputs)
@@ -211,25 +109,10 @@ class StreamFit(Fit):
             self.objective = resolve_loss(asked.loss, graph.last_activation, graph.width, graph.rescale >= 0)
             return self._checked(x, *parts[1:])
         except (ValueError, TypeError) as error:
-            raise _placed(error, 0, 0) from error
-
-    def _parts(self, batch: Any, step: int, epoch: int) -> tuple[Any, ...]:
-        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-            found = f"a {type(batch).__name__}"
-            if isinstance(batch, tuple | list):
-                found += f" of {len(batch)}"
-            raise _placed(TypeError(f"it is {found}, but (X, y) or (X, y, sample_weight) is needed"), step, epoch)
-        return tuple(batch)
+            raise placed(error, _place(0, 0)) from error
 
     def _checked(self, x: NDArray[Any], y: Any, weight: Any = None) -> Batch:
-        rows, width, dtype = x.shape[0], self.graph.width, self.net.dtype
-        targets = inputs.targets(read_targets(y, "y"), rows, self.objective, width, dtype)
-        weights = inputs.sample_weights(weight, rows, all_zero_is_fine=True)
-        weights = inputs.class_weights(
-            self._class_weight, targets, self.objective, width, weights, all_zero_is_fine=True
-        )
-        inputs.check_finite(x, dtype, "X")
-        return Batch(x, targets, weights)
+        return checked(x, y, weight, self.objective, self.graph.width, self.net.dtype, self._class_weight)
 
     def _next(self, step: int, epoch: int) -> Batch | None:
         """The next batch; the caller's code that makes it sees the weights as they are now, as callbacks do."""
@@ -241,14 +124,14 @@ class StreamFit(Fit):
             shared.owner = None
         if found is END:
             return None
-        parts = self._parts(found, step, epoch)
+        parts = parts_of(found, _place(step, epoch))
         try:
             X, _ = read_features(self.net, parts[0])
             x = inputs.training_features(X, self.parameters.inputs)
             check_categories(self.net, x, "X")
             return self._checked(x, *parts[1:])
         except (ValueError, TypeError) as error:
-            raise _placed(error, step, epoch) from error
+            raise placed(error, _place(step, epoch)) from error
 
     def _make_native(self, rows: int) -> None:
         """For batches of up to so many rows."""
@@ -281,7 +164,7 @@ class StreamFit(Fit):
     def _epoch(self, epoch: int, before: NDArray[Any]) -> dict[str, float]:
         """One epoch; `before` are the parameters to go back to."""
         start = perf_counter()
-        kept = _Kept(bool(self.metrics))
+        kept = Kept(bool(self.metrics))
         loss_sum = weight_sum = 0.0
         measures = self.checkup.due(epoch, self.epochs, self.steps)
         step = rows = 0
@@ -310,7 +193,7 @@ class StreamFit(Fit):
         made = step + 1
         return made == self.steps or made % STEPS_BETWEEN == 0 or made & step == 0
 
-    def _train_on(self, batch: Batch, epoch: int, step: int, before: NDArray[Any], kept: _Kept) -> tuple[float, float]:
+    def _train_on(self, batch: Batch, epoch: int, step: int, before: NDArray[Any], kept: Kept) -> tuple[float, float]:
         """One step -> loss sum, weight sum."""
         rows = batch.x.shape[0]
         if rows > self.batch:
@@ -336,30 +219,5 @@ class StreamFit(Fit):
         return loss_sum, weight_sum
 
 
-class _Kept:
-    """What metrics look at when an epoch is over: y, outputs and weights of its batches, as they were trained."""
-
-    def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted
-        self._batches: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float64] | None]] = []
-
-    def keep(self, batch: Batch, outputs: NDArray[Any] | None) -> None:
-        if self._wanted and outputs is not None:
-            self._batches.append((batch.y.y.copy(), outputs, batch.weights))
-
-    def measure(self, metrics: Iterable[Any], objective: Any) -> dict[str, float]:
-        if not self._batches:
-            return {metric.name: float("nan") for metric in metrics}
-        y, output, weights = zip(*self._batches, strict=True)
-        whole = None
-        if any(weight is not None for weight in weights):
-            parts = zip(weights, y, strict=True)
-            whole = np.concatenate([np.ones(len(rows)) if weight is None else weight for weight, rows in parts])
-        all_y, all_outputs = np.concatenate(y), np.concatenate(output)
-        return {metric.name: metric.measure(all_y, all_outputs, whole, objective) for metric in metrics}
-
-
-def _placed(error: Exception, step: int, epoch: int) -> Exception:
-    """The same error, which says where in the stream."""
-    kind = TypeError if isinstance(error, TypeError) else ValueError
-    return kind(f"batch {step + 1} of epoch {epoch + 1}: {error}")
+def _place(step: int, epoch: int) -> str:
+    return f"batch {step + 1} of epoch {epoch + 1}"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import true_or_false, whole_number
+from .batches import is_stream_beside
 from .callbacks import CallbackList, Preparation
 from .checkpoint import resolve_checkpoint
 from .clipping import clipping
@@ -41,6 +42,7 @@ from .runtime import choose_threads
 from .schedules import resolve_schedule
 from .snapshots import Snapshot
 from .splitting import split
+from .stream_evaluation import StreamEvaluation, ValidationStream
 from .tables import Embedding, Table
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ class Fit:
 
     def _validation(
         self, asked: FitArguments, held_out: NDArray[np.int64] | None, own_weights: NDArray[np.float64] | None
-    ) -> Evaluation | None:
+    ) -> Evaluation | StreamEvaluation | None:
         """Validation uses sample weights, and no class weights."""
         objective, metrics, threads = self.objective, self.metrics, asked.threads
         if held_out is not None:
@@ -165,8 +167,11 @@ class Fit:
             return Evaluation(self.parameters, objective, metrics, self.x, y, weights, threads, held_out)
         if asked.validation_data is None:
             return None
+        if is_stream_beside(asked.validation_data):
+            net, parameters, names = self.net, self.parameters, self.names
+            return ValidationStream(net, parameters, objective, metrics, asked.validation_data, threads, names)
         if not isinstance(asked.validation_data, (tuple, list)) or len(asked.validation_data) not in (2, 3):
-            raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+            raise TypeError("validation_data must be (X, y) or (X, y, sample_weight), or an iterable of such batches")
         X, y_given, *weight = asked.validation_data
         X, _ = read_features(self.net, X, "validation_data[0]", names=self.names)
         x = inputs.training_features(X, self.parameters.inputs, "validation_data[0]")

@@ -34,7 +34,7 @@ SIGNATURES = {
     "Sequential.averaged": "",
     "Sequential.soft_update": "net, tau",
     "Sequential.predict": "X",
-    "Sequential.evaluate": "X, y, loss=None, metrics=()",
+    "Sequential.evaluate": "X, y=None, loss=None, metrics=()",
     "Sequential.predictor": "",
     "Sequential.save": "path",
     "Sequential.find_learning_rate": "X, y, loss=None, optimizer='adam', batch_size=32",

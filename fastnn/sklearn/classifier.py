@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
@@ -125,6 +124,14 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     True
     >>> model.predict_proba(X[:2] / 16).shape
     (2, 10)
+
+    Sparse rows give the same, and are never dense as a whole:
+
+    >>> import scipy.sparse, sklearn.base
+    >>> sparse = scipy.sparse.csr_array(X / 16)
+    >>> other = sklearn.base.clone(model).fit(sparse[:1500], y[:1500])
+    >>> bool((other.predict_proba(sparse) == model.predict_proba(X / 16)).all())
+    True
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -265,24 +272,14 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     def _class_weights(self, y: NDArray[Any], weights: NDArray[Any] | None, incremental: bool) -> NDArray[Any] | None:
         if self.class_weight is None:
             return weights
-        if self._labels.kind == "multilabel":
-            raise ValueError("class_weight is for one class per row, not for multi-label targets")
         if incremental and isinstance(self.class_weight, str):
             raise ValueError("class_weight='balanced' needs all rows at once: give partial_fit a dict of weights")
-        known = unique_labels(y)
-        wanted = self.class_weight
-        if isinstance(wanted, dict):
-            unknown = [label for label in wanted if label not in set(self.classes_.tolist())]
-            if unknown:
-                raise ValueError(f"class_weight has the labels {unknown}, but the classes are {self.classes_.tolist()}")
-            wanted = {label: weight for label, weight in wanted.items() if label in set(known.tolist())}
-        found: NDArray[Any] = compute_sample_weight(wanted, y)
+        found = self._labels.weights(self.class_weight, y)
         return found if weights is None else weights * found
 
     def _score_outputs(self, outputs: NDArray[Any], y: NDArray[Any], weights: NDArray[Any] | None) -> float:
         """Accuracy; of several questions, the share of rows with every answer right."""
-        right = self._labels.chosen(outputs) == y
-        return float(np.average(right.all(axis=1) if right.ndim == 2 else right, weights=weights))
+        return self._labels.accuracy(outputs, y, weights)
 
     # ---- use ----------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,6 @@ from .stochastic import NOT_FINITE, Rows, fit_stochastic
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
 """scikit-learn's names for fastnn's; others are the same in both."""
 SPARSE = ("csr", "csc")
-SPARSE_ROWS = 1024  # of a sparse matrix, made dense at a time to predict
 
 
 class Perceptron(BaseEstimator):
@@ -138,17 +137,17 @@ class Perceptron(BaseEstimator):
             raise ValueError(NOT_FINITE)
         return self
 
-    def _read(self, X: Any, y: Any, reset: bool) -> tuple[NDArray[Any], Any]:
-        """X dense, in the dtype to compute in; y as an array."""
+    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        """X in the dtype to compute in, by rows (CSR) if it is sparse; y as an array."""
         dtype = (np.float64, np.float32) if self.dtype is None else np.dtype(self.dtype)
         X, y = validate_data(
             self, X, y, accept_sparse=SPARSE, multi_output=True, y_numeric=self._y_numeric, dtype=dtype, reset=reset
         )
         if y.ndim == 2 and y.shape[1] == 1 and not hasattr(y, "nnz"):
             y = column_or_1d(y, warn=True)
-        return X.toarray() if hasattr(X, "toarray") else X, y
+        return _by_rows(X), y
 
-    def _read_weights(self, sample_weight: Any, X: NDArray[Any], y: Any, incremental: bool) -> NDArray[Any] | None:
+    def _read_weights(self, sample_weight: Any, X: Any, y: Any, incremental: bool) -> NDArray[Any] | None:
         weights = sample_weight
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -177,7 +176,7 @@ class Perceptron(BaseEstimator):
                 layers.append(Dropout(self.dropout))
         return [*layers, Dense(aim.outputs, aim.activation, l2=aim.l2(self.alpha))]
 
-    def _begin(self, X: NDArray[Any], aim: Aim, random_state: np.random.RandomState) -> None:
+    def _begin(self, X: Any, aim: Aim, random_state: np.random.RandomState) -> None:
         """A new network, with the weights scikit-learn would draw."""
         network = Sequential(self._layers(aim), inputs=X.shape[1], seed=0, dtype=X.dtype)
         factor = 2.0 if self.activation == "logistic" else 6.0  # Glorot and Bengio
@@ -203,7 +202,7 @@ class Perceptron(BaseEstimator):
         self.n_layers_ = len(list(dense_layers(network))) + 1
         self.out_activation_ = aim.shown
 
-    def _go_on(self, X: NDArray[Any], aim: Aim, rebuild: bool) -> None:
+    def _go_on(self, X: Any, aim: Aim, rebuild: bool) -> None:
         """The network of an earlier call, with today's parameters; a new start for its optimizer if rebuilt."""
         old = self._network
         units = [X.shape[1], *self._hidden_units(), aim.outputs]
@@ -228,11 +227,7 @@ class Perceptron(BaseEstimator):
         """Of the last layer, (rows, outputs)."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=SPARSE, reset=False)
-        if not hasattr(X, "toarray"):
-            return self._network.predict(X, threads=self.threads)
-        X = X.tocsr()
-        pieces = (X[first : first + SPARSE_ROWS].toarray() for first in range(0, X.shape[0], SPARSE_ROWS))
-        return np.concatenate([self._network.predict(piece, threads=self.threads) for piece in pieces])
+        return self._network.predict(X, threads=self.threads)
 
     @property
     def network_(self) -> Sequential:
@@ -281,3 +276,8 @@ class Perceptron(BaseEstimator):
 def dense_layers(network: Sequential) -> Iterable[Dense]:
     """The layers with weights."""
     return (layer for layer in network.layers if isinstance(layer, Dense))
+
+
+def _by_rows(X: Any) -> Any:
+    """A sparse matrix in CSR form, from which native code reads the rows of a batch; an array as it is."""
+    return X.tocsr() if hasattr(X, "tocsr") else X

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 Kind = Literal["binary", "multiclass", "multilabel"]
@@ -92,3 +93,23 @@ class Labels:
             return outputs
         yes = outputs[:, 0]
         return np.ones_like(outputs) if len(self.classes) == 1 else np.column_stack((1 - yes, yes))
+
+    # ---- weights and scores -------------------------------------------------------------------------------------
+
+    def weights(self, wanted: dict[Any, float] | Literal["balanced"], y: NDArray[Any]) -> NDArray[np.float64]:
+        """The weight of each row's class (rows,); "balanced" makes the classes of these rows weigh the same."""
+        if self.kind == "multilabel":
+            raise ValueError("class_weight is for one class per row, not for multi-label targets")
+        if isinstance(wanted, dict):
+            known, present = set(self.classes.tolist()), set(unique_labels(y).tolist())
+            unknown = [label for label in wanted if label not in known]
+            if unknown:
+                raise ValueError(f"class_weight has the labels {unknown}, but the classes are {self.classes.tolist()}")
+            wanted = {label: weight for label, weight in wanted.items() if label in present}
+        found: NDArray[np.float64] = compute_sample_weight(wanted, y)
+        return found
+
+    def accuracy(self, outputs: NDArray[Any], y: NDArray[Any], weights: NDArray[Any] | None) -> float:
+        """The share of rows with the right answer, of several questions with every answer right; y as numbers."""
+        right = self.chosen(outputs) == y
+        return float(np.average(right.all(axis=1) if right.ndim == 2 else right, weights=weights))

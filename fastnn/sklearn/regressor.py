@@ -70,6 +70,13 @@ class MLPRegressor(RegressorMixin, Perceptron):
     True
     >>> model.coefs_[0].shape, model.out_activation_
     ((1, 32), 'identity')
+
+    A table has named columns, which a later one must have, too:
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"x": X[:, 0]})
+    >>> model.fit(table, X[:, 0] ** 2).feature_names_in_.tolist()
+    ['x']
     """
 
     _y_numeric = True

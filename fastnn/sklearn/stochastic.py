@@ -39,7 +39,7 @@ ALMOST_ONE = float(np.nextafter(1.0, 0.0))  # momentum must be less than 1
 class Rows:
     """Rows to learn from or to measure with: X, y as numbers, and weights."""
 
-    X: NDArray[Any]
+    X: Any  # an array, or a sparse matrix in CSR form
     y: NDArray[Any]
     weights: NDArray[Any] | None
 
@@ -199,7 +199,7 @@ def fit_stochastic(
         rows, held_out = _hold_out(estimator, aim, rows, random_state)
     if held_out is not None and estimator.validation_scores_ is None:
         estimator.validation_scores_, estimator.best_validation_score_ = [], -np.inf
-    rule = Rule(estimator, aim, len(rows.X), held_out, incremental)
+    rule = Rule(estimator, aim, len(rows.y), held_out, incremental)
     if aim.is_poisson:
         rule.constant = poisson_constant(rows)
     metrics = list(_as_list(estimator.metrics))
@@ -210,7 +210,7 @@ def fit_stochastic(
         loss=aim.loss,
         optimizer=_optimizer(estimator, aim, incremental),
         epochs=1 if incremental else estimator.max_iter,
-        batch_size=_batch_size(estimator, len(rows.X)),
+        batch_size=_batch_size(estimator, len(rows.y)),
         shuffle=False,  # ScikitFit brings an order of its own
         validation_data=None if measured is None else (measured.X, aim.targets(measured.y, net.dtype)),
         metrics=[*metrics, "mse"] if aim.shows_mean and "mse" not in shown else metrics,
@@ -276,7 +276,7 @@ def _hold_out(estimator: Any, aim: Aim, rows: Rows, random_state: np.random.Rand
     X, X_val, y, y_val, *weights = train_test_split(
         *parts, random_state=random_state, test_size=fraction, stratify=stratify
     )
-    if len(X_val) < 2:
+    if len(y_val) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     train_weights, val_weights = weights or (None, None)
     return Rows(X, y, train_weights), Rows(X_val, y_val, val_weights)
