@@ -19,7 +19,7 @@ sys.path.append(str(ROOT))  # at the end: an installed fastnn goes before the so
 from benchmarks import problem, report, timer  # noqa: E402
 from benchmarks.peers import INSTRUMENTS, OWN, PEERS, peers_that  # noqa: E402
 from benchmarks.process import NotInstalled, Pool, Worker, WorkerFailed  # noqa: E402
-from benchmarks.workloads import WORKLOADS, gemm, training  # noqa: E402
+from benchmarks.workloads import WORKLOADS, features, gemm, training  # noqa: E402
 
 LABELS = problem.Problem((6, 8, 3), "relu", "cross_entropy", batch=16, rows=70, quick_rows=70)
 NUMBERS = problem.Problem((6, 8, 2), "tanh", "mse", batch=16, rows=70, quick_rows=70)
@@ -307,6 +307,14 @@ def test_plots_are_drawn_of_what_was_measured(tmp_path):
     written = plots.draw(tmp_path, about, {table.name: table for table in (rl, one, many, product, growth)})
     assert {path.stem for path in written} == {"training", "prediction", "roofline", "growth", "gemm"}
     assert all(path.stat().st_size > 5_000 for path in written)
+
+
+def test_every_feature_has_a_row():
+    settings = report.Settings(quick=True, threads=(1,))
+    with settings.pool:
+        table = features.run(settings, "features")
+    assert [row[0] for row in table.rows] == list(features.FEATURES) and not table.notes
+    assert all(min(times["with"]) > 0 for times in table.data.values())
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

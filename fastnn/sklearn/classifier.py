@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -275,6 +276,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             unknown = [label for label in wanted if label not in set(self.classes_.tolist())]
             if unknown:
                 raise ValueError(f"class_weight has the labels {unknown}, but the classes are {self.classes_.tolist()}")
+            for label, weight in wanted.items():
+                if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+                    raise ValueError(f"class_weight[{label!r}] is {weight!r}, but must be finite and not negative")
             wanted = {label: weight for label, weight in wanted.items() if label in set(known.tolist())}
         found: NDArray[Any] = compute_sample_weight(wanted, y)
         return found if weights is None else weights * found
