@@ -277,7 +277,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             if unknown:
                 raise ValueError(f"class_weight has the labels {unknown}, but the classes are {self.classes_.tolist()}")
             for label, weight in wanted.items():
-                if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+                if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
                     raise ValueError(f"class_weight[{label!r}] is {weight!r}, but must be finite and not negative")
             wanted = {label: weight for label, weight in wanted.items() if label in set(known.tolist())}
         found: NDArray[Any] = compute_sample_weight(wanted, y)

@@ -103,13 +103,13 @@ class Perceptron(BaseEstimator):
     ) -> Any:
         """fit and partial_fit. What goes wrong before a new network has learned leaves the estimator as it was: fitted
         by an earlier call or not at all."""
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             return self._train(X, y, sample_weight, X_val, y_val, incremental)
         except Exception:
             if getattr(self, "_network", None) is not before.get("_network") and not self.t_:
-                vars(self).clear()
-                vars(self).update(before)
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
 
     def _train(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool) -> Any:
