@@ -19,7 +19,7 @@ sys.path.append(str(ROOT))  # at the end: an installed fastnn goes before the so
 from benchmarks import problem, report, timer  # noqa: E402
 from benchmarks.peers import INSTRUMENTS, OWN, PEERS, peers_that  # noqa: E402
 from benchmarks.process import NotInstalled, Pool, Worker, WorkerFailed  # noqa: E402
-from benchmarks.workloads import WORKLOADS, gemm, training  # noqa: E402
+from benchmarks.workloads import WORKLOADS, features, gemm, training  # noqa: E402
 
 LABELS = problem.Problem((6, 8, 3), "relu", "cross_entropy", batch=16, rows=70, quick_rows=70)
 NUMBERS = problem.Problem((6, 8, 2), "tanh", "mse", batch=16, rows=70, quick_rows=70)
@@ -325,6 +325,7 @@ def test_the_command_without_peers(tmp_path, bare_python):
     for name, table in results["workloads"].items():
         assert table["rows"] or table["notes"], name
         assert all(len(row) == len(table["columns"]) for row in table["rows"])
+    assert [row[0] for row in results["workloads"]["features"]["rows"]] == list(features.FEATURES)
     for name, peer in PEERS.items():
         assert f"{name}: not installed" in done.stdout or peer.slow_start
     assert "NOT THE SAME" not in done.stdout

@@ -93,14 +93,19 @@ def test_adult_beats_logistic_regression(tmp_path):
 
 
 @needs_tables
-def test_a_pipeline_has_the_scores_of_scikit_learns_own(tmp_path):
+def test_pipelines_have_the_scores_of_scikit_learns_own(tmp_path):
     pytest.importorskip("pyarrow")
+    pytest.importorskip("pandas")
     wheel = str(WIDEDEEP[-1])
     scores = [
-        re.findall(r"R\^2.*?([0-9.]+)", run("sklearn_pipeline.py", wheel, "--epochs", "3", *more, folder=tmp_path))
+        re.findall(
+            r"(R\^2|accuracy|AUC).*?([0-9.]+)",
+            run("sklearn_pipeline.py", wheel, "--epochs", "3", *more, folder=tmp_path),
+        )
         for more in ([], ["--theirs"])
     ]
-    assert len(scores[0]) == 5 and scores[0] == scores[1]
+    assert [what for what, _ in scores[0]] == ["R^2"] * 5 + ["accuracy", "AUC"] and scores[0] == scores[1]
+    assert float(scores[0][-1][1]) > 0.88
 
 
 @needs_tables

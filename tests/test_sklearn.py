@@ -583,3 +583,47 @@ def test_training_curves_of_all_strategies():
         assert model.loss_ == model.loss_curve_[-1] and len(model.loss_curve_) == 15
         loss[name] = model.loss_
     assert max(loss["adam"], loss["momentum"], loss["nesterov"]) < loss["constant"] < loss["inv-scaling"]
+
+
+@pytest.mark.parametrize(
+    ("estimator", "parameters", "said"),
+    [
+        (MLPClassifier, {"hidden_layer_sizes": (5.5,)}, r"hidden_layer_sizes must be whole numbers, got 5.5"),
+        (MLPClassifier, {"hidden_layer_sizes": ["5"]}, r"hidden_layer_sizes must be whole numbers, got '5'"),
+        (MLPClassifier, {"class_weight": {0: -1, 1: 2}}, r"class_weight\[0\] is -1"),
+        (MLPClassifier, {"class_weight": {0: 1, 1: np.nan}}, r"class_weight\[1\] is nan"),
+        (MLPClassifier, {"class_weight": {0: "1"}}, r"class_weight\[0\] is '1'"),
+        (MLPClassifier, {"early_stopping": True, "validation_fraction": 0.0}, "validation_fraction is 0"),
+        (MLPClassifier, {"loss": "squared_error"}, "'squared_error' is for numbers"),
+        (MLPRegressor, {"loss": "log_loss"}, "'log_loss' is for classes"),
+    ],
+)
+def test_a_wrong_parameter_is_named_as_it_was_given(estimator, parameters, said):
+    X, _ = numbers()
+    with pytest.raises((TypeError, ValueError), match=said):
+        estimator(**parameters).fit(X, (X[:, 0] > 0).astype(int))
+
+
+def test_a_fit_that_fails_before_it_learns_leaves_the_estimator_as_it_was():
+    X, _ = numbers()
+    y = (X[:, 0] > 0).astype(int)
+    model = MLPClassifier((5,), max_iter=2, random_state=0)
+    with pytest.raises(ValueError, match="2 features"):
+        model.fit(X, y, X_val=X[:, :2], y_val=y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    expected = model.fit(X, y).predict_proba(X)
+    with pytest.raises(ValueError, match="features"):
+        model.fit(X[:, :3], y + 7, X_val=X[:, :2], y_val=y)
+    assert model.classes_.tolist() == [0, 1] and model.n_features_in_ == 5
+    assert np.array_equal(model.predict_proba(X), expected)
+
+
+def test_new_coefs_are_taken_all_or_not_at_all():
+    X, y = numbers()
+    model = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(X, y)
+    before = [weight.copy() for weight in model.coefs_]
+    for wrong in ([np.zeros((5, 4))], [np.zeros((5, 4)), np.zeros((2, 1))], [np.zeros((5, 4)), [["a"]] * 4]):
+        with pytest.raises(ValueError, match=r"coefs_ has arrays of shapes|could not convert"):
+            model.coefs_ = wrong
+        assert all(map(np.array_equal, model.coefs_, before))

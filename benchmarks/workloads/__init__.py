@@ -22,4 +22,5 @@ WORKLOADS = {
     "company": "benchmarks.workloads.company",
     "python_loss": "benchmarks.workloads.python_loss",
     "estimators": "benchmarks.workloads.estimators",
+    "features": "benchmarks.workloads.features",
 }

@@ -100,6 +100,18 @@ class Perceptron(BaseEstimator):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any = None, y_val: Any = None, incremental: bool = False
     ) -> Any:
+        """fit and partial_fit. What goes wrong before a new network has learned leaves the estimator as it was: fitted
+        by an earlier call or not at all."""
+        before = dict(self.__dict__)
+        try:
+            return self._train(X, y, sample_weight, X_val, y_val, incremental)
+        except Exception:
+            if getattr(self, "_network", None) is not before.get("_network") and not self.t_:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            raise
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool) -> Any:
         self._validate_params()
         if self.solver == "lbfgs" and self.dropout:
             raise ValueError("dropout needs solver 'adam' or 'sgd': 'lbfgs' needs the same loss at the same weights")
@@ -160,6 +172,8 @@ class Perceptron(BaseEstimator):
         sizes = self.hidden_layer_sizes
         units = list(sizes) if isinstance(sizes, Iterable) else [sizes]
         for size in units:
+            if not isinstance(size, Integral):
+                raise TypeError(f"hidden_layer_sizes must be whole numbers, got {size!r} in {sizes!r}")
             if size <= 0:
                 raise ValueError(f"hidden_layer_sizes must be > 0, got {units}.")
         return [int(size) for size in units]
@@ -241,8 +255,7 @@ class Perceptron(BaseEstimator):
 
     @coefs_.setter
     def coefs_(self, weights: Iterable[NDArray[Any]]) -> None:
-        for layer, weight in zip(dense_layers(self._fitted_network("coefs_")), weights, strict=True):
-            layer.weight = weight
+        self._assign("coefs_", "weight", list(weights))
 
     @property
     def intercepts_(self) -> list[NDArray[Any]]:
@@ -251,8 +264,17 @@ class Perceptron(BaseEstimator):
 
     @intercepts_.setter
     def intercepts_(self, biases: Iterable[NDArray[Any]]) -> None:
-        for layer, bias in zip(dense_layers(self._fitted_network("intercepts_")), biases, strict=True):
-            layer.bias = bias
+        self._assign("intercepts_", "bias", list(biases))
+
+    def _assign(self, name: str, tensor: str, arrays: list[NDArray[Any]]) -> None:
+        """All of them or, if one does not fit, none."""
+        layers = list(dense_layers(self._fitted_network(name)))
+        shapes = [getattr(layer, tensor).shape for layer in layers]
+        if (found := [np.shape(array) for array in arrays]) != shapes:
+            raise ValueError(f"{name} has arrays of shapes {shapes}, but the new ones have {found}")
+        numbers = [np.asarray(array, self._network.dtype) for array in arrays]
+        for layer, array in zip(layers, numbers, strict=True):
+            setattr(layer, tensor, array)
 
     def _fitted_network(self, name: str) -> Sequential:
         if not hasattr(self, "_network"):

@@ -7,6 +7,7 @@ outputs. Several columns of 0 and 1 (multi-label) are a question each.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -105,6 +106,9 @@ class Labels:
             unknown = [label for label in wanted if label not in known]
             if unknown:
                 raise ValueError(f"class_weight has the labels {unknown}, but the classes are {self.classes.tolist()}")
+            for label, weight in wanted.items():
+                if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+                    raise ValueError(f"class_weight[{label!r}] is {weight!r}, but must be finite and not negative")
             wanted = {label: weight for label, weight in wanted.items() if label in present}
         found: NDArray[np.float64] = compute_sample_weight(wanted, y)
         return found

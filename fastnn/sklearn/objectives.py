@@ -88,6 +88,8 @@ class Aim:
 def classifier_aim(loss: Any, labels: Labels) -> Aim:
     """For classes: softmax over them, or a sigmoid for each yes-or-no question."""
     several = labels.kind == "multiclass"
+    if isinstance(loss, str) and loss == "squared_error":
+        raise ValueError("loss 'squared_error' is for numbers, MLPRegressor's: classes need 'log_loss' or 'focal'")
     chosen = losses["cross_entropy" if loss == "log_loss" else loss] if isinstance(loss, str) else _resolved(loss)
     last = ("softmax" if several else "sigmoid", labels.outputs, "softmax" if several else "logistic")
     factor = 1.0 if several else float(labels.outputs)
@@ -110,6 +112,8 @@ def regressor_aim(loss: Any, columns: int) -> Aim:
     """For numbers: linear outputs, whose exponentials are predicted with "poisson"."""
     if isinstance(loss, str) and loss == "squared_error":
         return Aim(losses["mse"], "linear", columns, "identity", factor=columns / 2, shows_mean=columns > 1)
+    if isinstance(loss, str) and loss == "log_loss":
+        raise ValueError("loss 'log_loss' is for classes, MLPClassifier's: numbers need 'squared_error', 'mae' ...")
     chosen = losses[loss] if isinstance(loss, str) else _resolved(loss)
     if chosen.name == "poisson":
         return Aim(chosen, "linear", columns, "exp", factor=float(columns))

@@ -273,6 +273,8 @@ def _hold_out(estimator: Any, aim: Aim, rows: Rows, random_state: np.random.Rand
     stratify = rows.y.astype(bool) if aim.shown == "logistic" and rows.y.ndim == 1 else None
     parts = [rows.X, rows.y] if rows.weights is None else [rows.X, rows.y, rows.weights]
     fraction = estimator.validation_fraction
+    if not fraction:
+        raise ValueError("validation_fraction is 0: early_stopping=True needs rows to score, or X_val and y_val")
     X, X_val, y, y_val, *weights = train_test_split(
         *parts, random_state=random_state, test_size=fraction, stratify=stratify
     )
