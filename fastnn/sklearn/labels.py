@@ -106,7 +106,8 @@ class Labels:
             unknown = [label for label in wanted if label not in known]
             if unknown:
                 raise ValueError(f"class_weight has the labels {unknown}, but the classes are {self.classes.tolist()}")
-            for label, weight in wanted.items():
+            given: dict[Any, Any] = wanted
+            for label, weight in given.items():
                 if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
                     raise ValueError(f"class_weight[{label!r}] is {weight!r}, but must be finite and not negative")
             wanted = {label: weight for label, weight in wanted.items() if label in present}
