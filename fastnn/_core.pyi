@@ -183,6 +183,9 @@ def predict(
     weights: NDArray[np.float64] | None = None,
     checked: bool = False,
 ) -> tuple[int, float, float]: ...
+def predict_few(
+    network: Network, params: _Array, x: object, work: float, spare: dict[int, list[NDArray[np.uint8]]]
+) -> _Array | None: ...
 
 @final
 class Predictor:

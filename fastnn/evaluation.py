@@ -15,38 +15,42 @@ from ._memory import allocate
 from .inputs import Targets, check_finite
 from .losses import Objective, PythonLoss
 from .metrics import Metric
-from .parameters import FEW_ROWS, Parameters
+from .parameters import Parameters
 from .python_loss import loss_sums
 from .runtime import choose_threads
 from .sparse import is_sparse
 
 SECONDS_BETWEEN_CALLS = 100e-6  # as csrc/parallel.c has it
 SHARED_WORK = 4e6  # multiply-adds, some 40 us: less is better done alone even in a loop of calls
+FEW_ROWS, MANY_ROWS = 64, 4096  # few are always, many never a matter of microseconds
 GATHERED_ROWS = 1024  # of chosen rows, copied at a time: a few hundred KB, whatever the size of X
 
 
 def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threads: int | None) -> NDArray[Any]:
     """The outputs (rows, outputs) of all rows of X, which must be finite."""
     rows = x.shape[0]
-    # What is small is made the quick way: nobody notices where it lies, nor runs out of memory for it.
-    make = np.empty if rows <= FEW_ROWS else allocate
-    outputs: NDArray[Any] = make((rows, parameters.outputs), parameters.dtype)
+    outputs: NDArray[Any] = allocate((rows, parameters.outputs), parameters.dtype)
     if rows:
         work = parameters.prediction_work(rows)
+        few = rows <= FEW_ROWS or (rows <= MANY_ROWS and work < SHARED_WORK)
         # In a loop of calls the workers of the last one are still awake.
-        once = rows <= FEW_ROWS or work < SHARED_WORK or perf_counter() - parameters.predicted > SECONDS_BETWEEN_CALLS
+        once = few or work < SHARED_WORK or perf_counter() - parameters.predicted > SECONDS_BETWEEN_CALLS
         team = choose_threads(threads, work, once=once)
-        keep = rows <= FEW_ROWS and team == 1
-        workspace = parameters.borrow(rows) if keep else parameters.workspace(_core.USE_PREDICT, rows, team)
+        workspace = parameters.workspace(_core.USE_PREDICT, rows, team)
         used, _, _ = _core.predict(parameters.network, params, x, outputs, workspace, team, checked=True)
         if used == 0:
             check_finite(x, parameters.dtype, "X")
             raise ValueError("X has been changed by another thread, and was not finite before")
-        if keep:
-            parameters.give_back(workspace)
-        else:
+        if few and team == 1:
+            parameters.keep_workspace(rows, workspace)
+        elif not few:
             parameters.predicted = perf_counter()
     return outputs
+
+
+def predict_few(parameters: Parameters, params: NDArray[Any], X: Any) -> NDArray[Any] | None:
+    """The same where nothing needs to be prepared or converted; None: it must be done the other way."""
+    return _core.predict_few(parameters.network, params, X, parameters.graph.multiply_adds, parameters.spare)
 
 
 class Evaluation:

@@ -588,8 +588,13 @@ class Sequential:
         (9, 3)
         """
         parameters = self._built()
-        if type(X) is not np.ndarray and is_stream_of_features(X):
-            return predict_stream(self, parameters, X, threads)
+        if type(X) is not np.ndarray:
+            if is_stream_of_features(X):
+                return predict_stream(self, parameters, X, threads)
+        elif threads is None:
+            found = parameters.shared.read(lambda params: evaluation.predict_few(parameters, params, X))
+            if found is not None:
+                return found
         x = inputs.features(read_features(self, X)[0], parameters.inputs, "X", one_row=True)
         return parameters.shared.read(lambda params: evaluation.predict(parameters, params, x, threads))
 

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
 from ._memory import allocate
 from .graph import Graph
 from .sharing import SharedWeights
 
-FEW_ROWS = 64  # whose workspace is kept for the next prediction
 SPARE_SIZES = 4  # of different numbers of rows
 
 
@@ -35,7 +33,7 @@ class Parameters:
         self.grads: NDArray[Any] = allocate(graph.n_params, dtype, zero=True)
         self.draws: NDArray[np.int64] = allocate(1, np.int64, zero=True)  # batches that got random masks so far
         self.shared = SharedWeights(self.numbers)
-        self._spare: dict[int, list[NDArray[np.uint8]]] = {}
+        self.spare: dict[int, list[NDArray[np.uint8]]] = {}  # by numbers of rows: workspaces that are kept
         self.predicted = 0.0  # when the last prediction of many rows ended
         for tensor in graph.state:
             self.state[tensor.offset : tensor.offset + tensor.size] = tensor.start
@@ -86,19 +84,10 @@ class Parameters:
     def prediction_work(self, rows: int) -> float:
         return float(rows) * self.graph.multiply_adds
 
-    def borrow(self, rows: int) -> NDArray[np.uint8]:
-        """Memory to predict a few rows with on one thread; to be given back."""
-        size = self.network.workspace_size(_core.USE_PREDICT, rows, 1)
-        try:  # Python's lists are safe among threads
-            return self._spare[size].pop()
-        except (KeyError, IndexError):
-            return self.workspace(_core.USE_PREDICT, rows, 1)
-
-    def give_back(self, workspace: NDArray[np.uint8]) -> None:
-        """Keep what was borrowed for the next prediction of its kind."""
-        size = workspace.size
-        if len(self._spare) < SPARE_SIZES or size in self._spare:
-            self._spare.setdefault(size, []).append(workspace)
+    def keep_workspace(self, rows: int, workspace: NDArray[np.uint8]) -> None:
+        """For the next prediction of so many rows on one thread."""
+        if len(self.spare) < SPARE_SIZES or rows in self.spare:
+            self.spare.setdefault(rows, []).append(workspace)
 
     def workspace(self, use: int, rows: int, threads: int) -> NDArray[np.uint8]:
         """Memory for one use of the network with batches of so many rows."""

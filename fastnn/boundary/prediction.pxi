@@ -106,3 +106,37 @@ def predict(Network network not None, params, x, outputs, workspace, int threads
         fnn_predict(&c, &result)
     call.reraise()
     return 0 if result.status == FNN_BAD_INPUT else result.threads, result.loss_sum, result.weight_sum
+
+
+def predict_few(Network network not None, params, x, double work, dict spare):
+    """Outputs of a few rows, on this thread, with a workspace that `spare` keeps for so many; `work`: of a row.
+
+    None where there is no such workspace, where C cannot read x as it is, where more threads would pay, and where an
+    element of x is not finite.
+    """
+    cdef fnn_prediction c
+    cdef fnn_prediction_result result
+    cdef cnp.npy_intp shape[2]
+    cdef list kept
+    if not plain(x, network.typenum) or cnp.PyArray_NDIM(<cnp.ndarray>x) != 2:
+        return None
+    describe_or_raise(x, &c.x)
+    if c.x.columns != network.inputs or fnn_threads_worth(work * c.x.rows, 2, True) > 1:
+        return None
+    kept = spare.get(c.x.rows)
+    if not kept:
+        return None
+    workspace = kept.pop()  # nobody else can get hold of it
+    if <size_t>cnp.PyArray_SIZE(<cnp.ndarray>workspace) < fnn_workspace_size(&network.c, FNN_USE_PREDICT, c.x.rows, 1):
+        return None
+    shape[0], shape[1] = c.x.rows, network.outputs
+    outputs = cnp.PyArray_SimpleNew(2, shape, network.typenum)
+    c.network, c.threads, c.checked = &network.c, 1, True
+    c.params = vector(params, network.typenum, network.n_numbers, False, "params")
+    c.workspace = workspace_of(workspace, <size_t>cnp.PyArray_SIZE(<cnp.ndarray>workspace))
+    c.outputs = cnp.PyArray_DATA(<cnp.ndarray>outputs)
+    c.objective, c.weights, c.y.labels, c.y.values.data, c.poll, c.poll_seconds = NULL, NULL, NULL, NULL, NULL, 0
+    with nogil:
+        fnn_predict(&c, &result)
+    kept.append(workspace)
+    return outputs if result.status == FNN_FINISHED else None
