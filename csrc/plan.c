@@ -97,6 +97,14 @@ static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_f
     return batch / chunks + (batch % chunks != 0);
 }
 
+/* Whether a prediction of so many rows packs a weight. It is read where it lies as fast as from panels, unless its rows
+ * are so far apart that those of a panel fall into few sets of the second cache, or into too many pages; even then
+ * some tiles must use a panel before it has earned its making. Measured from 200 to 3000 units. */
+static int pays_to_pack(const FNN_TYPED(fnn_kernels) * kernels, const fnn_segment *weight, ptrdiff_t batch) {
+    const ptrdiff_t row_bytes = weight->columns * (ptrdiff_t)sizeof(real);
+    return batch >= 10 * kernels->tile_rows && row_bytes > 2048 && (row_bytes > 8192 || row_bytes % 2048 == 0);
+}
+
 static int readers_of(const fnn_network *network, int32_t buffer) {
     int readers = 0;
     for (int32_t i = 0; i < network->n_ops; i++) {
@@ -168,9 +176,7 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
     plan->columns = take(&at, n_ops, sizeof *plan->columns);
     if (plan->trains) find_trained(network, plan->trains);
 
-    /* Working copies of the weights. A prediction of few rows reads the weights where they are: copying them would
-     * cost more than it saves. Thin weights are always copied, transposed. */
-    const int packs = use != FNN_USE_PREDICT || batch >= FNN_TILE_ROWS;
+    /* Working copies of the weights. Thin weights are always copied, transposed. */
     for (int32_t i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
         real *packed = NULL, *transposed = NULL;
@@ -181,7 +187,7 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
             if (n <= FNN_THIN) {
                 packed = transposed = take(&at, n * k_padded, sizeof(real));
             } else {
-                if (packs) packed = take(&at, (n + width - 1) / width * width * k, sizeof(real));
+                if (use != FNN_USE_PREDICT || pays_to_pack(kernels, weight, batch)) packed = take(&at, (n + width - 1) / width * width * k, sizeof(real));
                 /* The gradient of what depends on no parameter is only wanted in a pass. While bytes are counted it is
                  * not known yet what does: then the larger number is right. */
                 const int trains = plan->trains ? plan->trains[op->input] : op->input != 0;

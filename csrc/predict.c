@@ -1,7 +1,7 @@
 /* predict.c: outputs and losses of many rows.
  *
- * Compiled once per real type. Threads take ranges of blocks of rows; sums of losses are kept per block and added in
- * the order of blocks.
+ * Compiled once per real type. Threads take ranges of rows, or, where losses are asked for, of blocks of them: sums of
+ * losses are kept per block and added in the order of blocks.
  */
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
@@ -38,13 +38,12 @@ static int is_readable_in_place(const fnn_prediction *p) {
            (p->x.column_stride_bytes == item || p->x.columns == 1);
 }
 
-static void predict_block(predict_call *call, ptrdiff_t block, int thread) {
+/* Rows [first, first + rows), at most a chunk of them; the sums of their losses are those of a block. */
+static void predict_rows(predict_call *call, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t block, int thread) {
     const fnn_prediction *p = call->prediction;
     const plan_type *plan = &call->plan;
     const fnn_network *network = p->network;
     const ptrdiff_t n = network->widths[network->output], stride = plan->stride[network->output];
-    const ptrdiff_t first = block * plan->chunk_rows, left = p->x.rows - first;
-    const ptrdiff_t rows = left < plan->chunk_rows ? left : plan->chunk_rows;
     real *set = plan->sets + thread * plan->set_size;
     FNN_TYPED(walk) walk = {.last = call->n_ops, .set = set, .rows = rows, .position = first, .batch = p->x.rows};
     if (call->in_place) {
@@ -75,21 +74,29 @@ static void predict_block(predict_call *call, ptrdiff_t block, int thread) {
                         (real *)p->outputs + first * n, n);
 }
 
+static ptrdiff_t blocks_of(const predict_call *call) {
+    return (call->prediction->x.rows + call->plan.chunk_rows - 1) / call->plan.chunk_rows;
+}
+
 static void predict_share(void *context, fnn_team *team, int thread, int threads) {
     predict_call *call = context;
     const fnn_prediction *p = call->prediction;
-    const ptrdiff_t blocks = (p->x.rows + call->plan.chunk_rows - 1) / call->plan.chunk_rows;
+    const ptrdiff_t most = call->plan.chunk_rows;
+    /* Without losses threads need not meet where blocks do: then even one block can be shared. */
+    const ptrdiff_t units = p->objective ? blocks_of(call) : p->x.rows, unit = p->objective ? most : 1;
+    ptrdiff_t end = units * (thread + 1) / threads * unit;
+    if (end > p->x.rows) end = p->x.rows;
     FNN_TYPED(pack_share)(&call->plan, thread, threads);
     if (thread == 0) FNN_TYPED(use_running)(&call->plan);
     fnn_team_barrier(team, thread);
     if (thread == 0) call->threads = threads;
-    for (ptrdiff_t block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {
+    for (ptrdiff_t first = units * thread / threads * unit; first < end; first += most) {
         if (thread == 0 && p->poll && fnn_seconds() >= call->next_poll) {
             if (p->poll(p->poll_context)) atomic_store_explicit(&call->stop, FNN_STOPPED, memory_order_relaxed);
             call->next_poll = fnn_seconds() + p->poll_seconds;
         }
         if (atomic_load_explicit(&call->stop, memory_order_relaxed)) return;
-        predict_block(call, block, thread);
+        predict_rows(call, first, end - first < most ? end - first : most, first / most, thread);
     }
 }
 
@@ -112,8 +119,7 @@ void FNN_TYPED(predict)(const fnn_prediction *prediction, fnn_prediction_result 
     result->threads = call.threads;
     result->status = atomic_load_explicit(&call.stop, memory_order_relaxed);
     if (result->status != FNN_FINISHED) return;
-    const ptrdiff_t blocks = (prediction->x.rows + call.plan.chunk_rows - 1) / call.plan.chunk_rows;
-    for (ptrdiff_t block = 0; prediction->objective && block < blocks; block++) {
+    for (ptrdiff_t block = 0; prediction->objective && block < blocks_of(&call); block++) {
         result->loss_sum += call.plan.part_loss[block];
         result->weight_sum += call.plan.part_weight[block];
     }

@@ -22,7 +22,7 @@ from .sparse import is_sparse
 
 SECONDS_BETWEEN_CALLS = 100e-6  # as csrc/parallel.c has it
 SHARED_WORK = 4e6  # multiply-adds, some 40 us: less is better done alone even in a loop of calls
-FEW_ROWS, MANY_ROWS = 64, 4096  # few are always, many never a matter of microseconds
+MANY_ROWS = 4096  # are no matter of microseconds, even without any multiply-add
 GATHERED_ROWS = 1024  # of chosen rows, copied at a time: a few hundred KB, whatever the size of X
 
 
@@ -32,9 +32,9 @@ def predict(parameters: Parameters, params: NDArray[Any], x: NDArray[Any], threa
     outputs: NDArray[Any] = allocate((rows, parameters.outputs), parameters.dtype)
     if rows:
         work = parameters.prediction_work(rows)
-        few = rows <= FEW_ROWS or (rows <= MANY_ROWS and work < SHARED_WORK)
+        few = work < SHARED_WORK and rows <= MANY_ROWS
         # In a loop of calls the workers of the last one are still awake.
-        once = few or work < SHARED_WORK or perf_counter() - parameters.predicted > SECONDS_BETWEEN_CALLS
+        once = work < SHARED_WORK or perf_counter() - parameters.predicted > SECONDS_BETWEEN_CALLS
         team = choose_threads(threads, work, once=once)
         workspace = parameters.workspace(_core.USE_PREDICT, rows, team)
         used, _, _ = _core.predict(parameters.network, params, x, outputs, workspace, team, checked=True)

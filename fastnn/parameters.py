@@ -16,7 +16,7 @@ from ._memory import allocate
 from .graph import Graph
 from .sharing import SharedWeights
 
-SPARE_SIZES = 4  # of different numbers of rows
+SPARE_SIZES = 8  # of different numbers of rows
 
 
 class Parameters:
