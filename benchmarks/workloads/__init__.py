@@ -20,6 +20,7 @@ WORKLOADS = {
     "imports": "benchmarks.workloads.end_to_end",
     "memory": "benchmarks.workloads.memory",
     "company": "benchmarks.workloads.company",
+    "limits": "benchmarks.workloads.limits",
     "python_loss": "benchmarks.workloads.python_loss",
     "estimators": "benchmarks.workloads.estimators",
     "features": "benchmarks.workloads.features",
