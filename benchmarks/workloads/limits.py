@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Limits that others set: how many threads a fit then takes, how long a step then takes, and whether its bits change.
 
-Each limit is set in a fresh Python before fastnn is imported, or around the fit, as its users do. The quota of a control
-group needs root on Linux; where it cannot be made the row says so.
+Each limit is set in a fresh Python before fastnn is imported, or around the fit, as its users do. The quota of a
+control group needs root on Linux; where it cannot be made the row says so.
 """
 
 from __future__ import annotations
