@@ -147,6 +147,8 @@ class Saver:
             vector = found.tensors[name]
             if vector.shape != like.shape or vector.dtype != dtype:
                 raise ValueError(f"{found.path} is no checkpoint of a run: its tensor {name!r} does not fit")
+        if found.tensors["run.health"].shape != (2, len(parameters.graph.segments), 3):
+            raise ValueError(f"{found.path} is no checkpoint of a run: its tensor 'run.health' does not fit")
 
     def go_on(self) -> None:
         """Bring the network, its optimizer and the fit to the place that was read."""
@@ -171,6 +173,7 @@ class Saver:
             setattr(fit.optimizer, name, value)
         for name, values in zip(run["history"], tensors.get("run.history", ()), strict=True):
             net.history.history[name] = values.tolist()
+        net.history.loss, net.history.optimizer, net.history.threads, net.history.remarks = run["about"]
         net.stop_training = true_or_false(run["stopped"], "stopped")
         self._first_permutation = whole_number(run["first_permutation"], "first_permutation", least=0)
         place = fit.place
@@ -180,6 +183,7 @@ class Saver:
         place.seconds = number(run["seconds"], "seconds")
         net._epochs_done = self._first_permutation + place.epoch
         self._written = (place.epoch, place.steps, net.stop_training)
+        fit.checkup.go_on(run["health"], tensors["run.health"], net.stop_training or place.epoch == fit.epochs)
 
     def begin(self) -> None:
         """After ``on_fit_begin``: callbacks get back what they remembered, and training may start."""
@@ -294,7 +298,7 @@ class Saver:
     def _content(self, stopped: bool) -> bytes:
         fit, net, place = self._fit, self._fit.net, self._fit.place
         history = net.history.history
-        tensors: dict[str, NDArray[Any]] = {}
+        tensors: dict[str, NDArray[Any]] = {"run.health": fit.checkup.sums}
         if history:
             tensors["run.history"] = np.array(list(history.values()), np.float64)
         if place.steps:
@@ -315,6 +319,8 @@ class Saver:
             "first_permutation": self._first_permutation,
             "stopped": stopped,
             "history": list(history),
+            "about": [net.history.loss, net.history.optimizer, net.history.threads, net.history.remarks],
+            "health": fit.checkup.state(place.steps > 0),
             "callbacks": [
                 _callback_state(callback, f"run.callback{i}", tensors)
                 for i, callback in enumerate(fit.callbacks.with_state)

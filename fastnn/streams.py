@@ -283,10 +283,10 @@ class StreamFit(Fit):
         start = perf_counter()
         kept = _Kept(bool(self.metrics))
         loss_sum = weight_sum = 0.0
-        measures = self.checkup.due(epoch, self.epochs, self.steps)
+        sums = self.checkup.due(epoch, self.epochs, self.steps)
         step = rows = 0
         while not self.net.stop_training and (batch := self._next(step, epoch)) is not None:
-            self.native.measure(self.checkup.sums if measures and self._is_measured(step) else None)
+            self.native.measure(sums if self._is_measured(step) else None)
             loss, weight = self._train_on(batch, epoch, step, before, kept)
             loss_sum += loss
             weight_sum += weight

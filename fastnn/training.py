@@ -288,12 +288,12 @@ class Fit:
             np.take(self.subset, self.order.copy(), out=self.order, mode="clip")
         if self.saver is not None and place.steps:
             self.saver.take_up_epoch()
-        due = place.steps < self.steps and self.checkup.due(epoch, self.epochs, self.steps - place.steps)
-        self.native.measure(self.checkup.sums if due else None)
+        sums = self.checkup.due(epoch, self.epochs, self.steps)
+        self.native.measure(sums)
         if self.callbacks.every_batch:
             steps, loss_sum, weight_sum = self._batch_by_batch(epoch, before)
         elif self.saver is not None:
-            steps, loss_sum, weight_sum = self._in_pieces(epoch, before, self.saver, self.checkup.sums if due else None)
+            steps, loss_sum, weight_sum = self._in_pieces(epoch, before, self.saver, sums)
         else:
             steps, loss_sum, weight_sum = self._steps(epoch, 0, self.steps, before)
         self.net._epochs_done += 1
