@@ -192,7 +192,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array-like (rows, inputs), SciPy sparse matrix, table, or iterable of batches
+        X : array-like (rows, inputs), SciPy sparse matrix, table, iterable of batches, or function that returns one
             An array of any real dtype and layout, also ``np.memmap``, is read where it lies, never copied as a whole.
             Of a sparse matrix only the rows of a batch are made dense. A table of pandas, polars or pyarrow becomes an
             array, and its names are kept (:attr:`feature_names`). A stream of batches, (X, y) or (X, y,
@@ -253,7 +253,8 @@ class Sequential:
         resume : bool, default False
             Go on from the checkpoint, to the same bits as if training had never been stopped; `epochs` is the total
             then. It must be of this very run: network, loss, optimizer, data, batch size and so on. Without a file,
-            training starts from the beginning; a run that is finished returns at once.
+            training starts from the beginning; a run that is finished returns at once. A stream must be one that can be
+            begun anew, or have ``state_dict`` and ``load_state_dict``.
 
         Returns
         -------

@@ -75,7 +75,7 @@ class Saver:
         self._files = CheckpointFiles(checkpoint.path)
         self._files.check(resume=bool(asked.resume))
         self._found = self._files.read() if asked.resume else None
-        self._fingerprint = fingerprint(fit, asked, fit.epochs)
+        self._fingerprint = self._identity(asked, fit.epochs)
         self._first_permutation = fit.net._epochs_done
         self._written: tuple[int, int, bool] | None = None  # epoch, steps, whether training had been stopped
         self._closed = False
@@ -99,6 +99,9 @@ class Saver:
             return ""
         return f"going on after {place.epoch:,} epochs and {place.steps:,} steps, from {self._found.path}"
 
+    def _identity(self, asked: FitArguments, epochs: int) -> dict[str, Any]:
+        return fingerprint(self._fit, asked, epochs)
+
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def _check(self, found: Found, asked: FitArguments) -> None:
@@ -107,7 +110,7 @@ class Saver:
         if run["format"] != FORMAT:
             raise ValueError(f"{path} has format {run['format']}, this fastnn reads {FORMAT}: install a newer fastnn")
         epochs, old = whole_number(run["epochs"], "epochs", least=0), run["fingerprint"]
-        new = fingerprint(fit, asked, epochs)
+        new = self._identity(asked, epochs)
         if new["optimizer"] == {"kind": fit.optimizer.name, **run["optimizer"]}:
             new["optimizer"] = old["optimizer"]  # the same object again, after a callback changed it
         wrong = list(differences(old, new))
@@ -326,12 +329,16 @@ class Saver:
                 for i, callback in enumerate(fit.callbacks.with_state)
             ],
         }
+        self._add(run, tensors)
         shared = fit.parameters.shared
         shared.owner = get_ident()
         try:
             return to_bytes(net, {"run": run}, tensors)
         finally:
             shared.owner = None
+
+    def _add(self, run: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
+        """What other kinds of fits have to keep."""
 
 
 def _callback_state(callback: Any, prefix: str, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:

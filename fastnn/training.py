@@ -81,6 +81,8 @@ class FitArguments:
 class Fit:
     """One training run of one network."""
 
+    saver_kind = Saver
+
     def __init__(self, net: Sequential, asked: FitArguments) -> None:
         self.net = net
         self.epochs = whole_number(asked.epochs, "epochs", least=0)
@@ -124,7 +126,7 @@ class Fit:
         self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
         self.place = Place()
-        self.saver = None if checkpoint is None else Saver(checkpoint, self, asked)
+        self.saver = None if checkpoint is None else self.saver_kind(checkpoint, self, asked)
         resumes = self.saver is not None and self.saver.resumes
         self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state), resumes))
         work = self.parameters.training_work(self.batch)

@@ -33,7 +33,7 @@ NEEDED = {
 }
 PROGRAMS = {
     "README": 1, "callbacks": 1, "data": 3, "derivatives": 2, "health": 1, "interchange": 5, "layers": 1, "metrics": 1,
-    "resume": 1, "schedules": 1, "sklearn": 1,
+    "resume": 2, "schedules": 1, "sklearn": 1,
 }  # fmt: skip
 NOT_RUN = 0
 

@@ -870,11 +870,3 @@ def test_reading_runs_no_code(tmp_path):
     )
     assert "open" in seen.split()
     assert set(seen.split()) <= {"open", "os.stat", "os.fstat", "object.__getattr__"}, seen
-
-
-def test_a_stream_cannot_be_gone_on_with(tmp_path):
-    net = fn.Sequential([fn.Dense(1)], seed=0)
-    for arguments in ({"checkpoint": tmp_path / "run.ckpt"}, {"resume": True}):
-        with pytest.raises(ValueError, match="checkpoint and resume need arrays"):
-            net.fit([(X, X[:, 0])], epochs=1, verbose=0, **arguments)
-    assert not os.listdir(tmp_path)
