@@ -26,7 +26,7 @@ END = object()
 ARRAY_LIKE = ("__array__", "__array_interface__", "__array_struct__")
 AGAIN = (
     "something that can be iterated anew (a list, a data loader, an object whose __iter__ is a generator), or a "
-    "function that returns batches itself, without calling it"
+    "function that returns batches, such as a generator function itself, without calling it"
 )
 
 
@@ -177,7 +177,8 @@ class Batches:
             raise ValueError(
                 f"checkpoint and resume: a {type(self.source).__name__} can be gone through once, so it cannot be "
                 "asked again for the batches behind a checkpoint. Give the function that makes it, as in fit(batches) "
-                "instead of fit(batches()), or an object that can be iterated anew, or one with state_dict and load_state_dict"
+                "instead of fit(batches()), or an object that can be iterated anew, or one with state_dict and "
+                "load_state_dict"
             )
 
     def take_again(self, epochs: int, steps: int) -> Any:
