@@ -2,7 +2,8 @@
 """Streams of batches: what is one, how its batches are fetched, and what each of them must be.
 
 A stream is an iterable, or a function without arguments that returns one, as a generator function does: it is called
-for each pass. ``streams.py`` trains on streams, ``stream_evaluation.py`` measures and predicts with them.
+for each pass. ``streams.py`` trains on streams, ``stream_evaluation.py`` measures and predicts with them, and
+``stream_resume.py`` takes them where they were.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ END = object()
 ARRAY_LIKE = ("__array__", "__array_interface__", "__array_struct__")
 AGAIN = (
     "something that can be iterated anew (a list, a data loader, an object whose __iter__ is a generator), or a "
-    "generator function itself, without calling it"
+    "function that returns batches, such as a generator function itself, without calling it"
 )
 
 
@@ -88,7 +89,11 @@ def _depth(x: Any) -> int:
 
 
 class Calls:
-    """A generator function as an iterable: each pass is a call."""
+    """A function that returns batches, as an iterable: each pass is a call.
+
+    >>> [list(Calls(lambda: iter("ab"))) for _ in range(2)]
+    [['a', 'b'], ['a', 'b']]
+    """
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
@@ -106,6 +111,11 @@ def iterable(source: Any) -> Iterable[Any]:
     return source if isinstance(source, Iterable) else Calls(source)
 
 
+def has_state(source: object) -> bool:
+    """Whether a stream can say where it is, and be put there."""
+    return all(callable(getattr(source, name, None)) for name in ("state_dict", "load_state_dict"))
+
+
 # ---- fetching, epoch by epoch ----------------------------------------------------------------------------------------
 
 
@@ -119,12 +129,14 @@ class Batches:
 
     def __init__(self, source: Any, epochs: int, steps: object) -> None:
         self.steps = None if steps is None else whole_number(steps, "steps_per_epoch")
-        self._source = iterable(source)
-        self._iterator: Iterator[Any] | None = iter(self._source)
-        self._once = self._iterator is self._source
+        self.source: Any = iterable(source)
+        self.has_state = has_state(self.source)
+        self._iterator: Iterator[Any] | None = iter(self.source)
+        self._once = self._iterator is self.source
+        self._put = False  # whether it was put where it was, and nothing was taken since
         self._needed = None if self.steps is None else epochs * self.steps
         self._waiting: Any = END
-        self._taken = 0
+        self.taken = 0
         if self._once and self.steps is None and epochs > 1:
             raise ValueError(
                 f"an iterator can be gone through once, but epochs is {epochs}: give epochs=1, or steps_per_epoch=, or "
@@ -137,7 +149,7 @@ class Batches:
         if self.steps is not None or self._once:
             return self.steps
         try:
-            return len(self._source)  # type: ignore[arg-type]
+            return len(self.source)
         except TypeError:
             return None
 
@@ -156,12 +168,44 @@ class Batches:
         found, self._waiting = self._waiting, END
         if found is END:
             found = self._fetch(step)
-        self._taken += found is not END
+        self.taken += found is not END
         return found
 
+    def check_resumable(self) -> None:
+        """Refuse what can be gone through only once."""
+        if self._once and not self.has_state:
+            raise ValueError(
+                f"checkpoint and resume: a {type(self.source).__name__} can be gone through once, so it cannot be "
+                "asked again for the batches behind a checkpoint. Give the function that makes it, as in fit(batches) "
+                "instead of fit(batches()), or an object that can be iterated anew, or one with state_dict and "
+                "load_state_dict"
+            )
+
+    def take_again(self, epochs: int, steps: int) -> Any:
+        """Go over what was taken in so many epochs, and steps of the next; the last batch."""
+        last = None
+        for epoch in range(epochs + 1):
+            step = 0
+            while (epoch < epochs or step < steps) and (found := self.next(step)) is not END:
+                last = found
+                step += 1
+            if epoch == epochs and step < steps:
+                raise ValueError(
+                    f"resume: the stream ended after batch {step} of epoch {epoch + 1}, but brought {steps} before"
+                )
+        return last
+
+    def put(self, state: Any) -> None:
+        """Where an object with a state was."""
+        self._waiting, self._iterator = END, None
+        self.source.load_state_dict(state)
+        self._iterator = iter(self.source)
+        self._put, self.taken = True, 1
+
     def _fetch(self, step: int) -> Any:
+        was_put, self._put = self._put, False
         if self._iterator is None:
-            self._iterator = iter(self._source)
+            self._iterator = iter(self.source)
             found = next(self._iterator, END)
             if found is END:
                 raise ValueError(
@@ -174,11 +218,12 @@ class Batches:
             return found
         if self._once and self.steps is not None:
             raise ValueError(
-                f"the stream ended after {inputs.count(self._taken, 'batch').replace('batchs', 'batches')}, but epochs "
+                f"the stream ended after {inputs.count(self.taken, 'batch').replace('batchs', 'batches')}, but epochs "
                 f"x steps_per_epoch is {self._needed}; what it brought is learned"
             )
         self._iterator = None
-        return END if self.steps is None else self._fetch(step)
+        # An object that was put behind its last batch may say END once more.
+        return END if self.steps is None and not (was_put and step == 0) else self._fetch(step)
 
 
 # ---- what a batch must be --------------------------------------------------------------------------------------------
@@ -252,6 +297,18 @@ class Kept:
         if y[0].labels is not None:
             return Targets(np.concatenate([part.y for part in y]), None), np.concatenate(output), whole
         return Targets(None, np.concatenate([part.y for part in y])), np.concatenate(output), whole
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a checkpoint keeps of it: y, outputs, and weights if there are any."""
+        if not self._batches:
+            return {}
+        y, outputs, weights = self.whole()
+        return {"y": y.y, "outputs": outputs} | ({} if weights is None else {"weights": weights})
+
+    def put(self, y: NDArray[Any], outputs: NDArray[Any], weights: NDArray[np.float64] | None) -> None:
+        """What `arrays` gave: as one batch. Class numbers are integers, values are not."""
+        targets = Targets(y, None) if y.dtype.kind in "iu" else Targets(None, y)
+        self._batches = [(targets, outputs, weights)]
 
     def measure(self, metrics: Iterable[Any], objective: Objective) -> dict[str, float]:
         """Each metric over all rows; NaN of no batch."""

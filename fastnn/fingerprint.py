@@ -48,9 +48,9 @@ def fingerprint(fit: Fit, asked: FitArguments, epochs: int) -> dict[str, Any]:
         "schedule": _of_schedule(fit.schedule, epochs * fit.steps),
         "metrics": [metric.name for metric in fit.metrics],
         "callbacks": [type(callback).__name__ for callback in fit.callbacks.with_state],
-        "X": _of_array(fit.x, dtype),
-        "y": _of_array(fit.y.y, np.int32 if fit.y.values is None else dtype),
-        "sample_weight": _of_array(fit.weights, np.float64),
+        "X": of_array(fit.x, dtype),
+        "y": of_array(fit.y.y, np.int32 if fit.y.values is None else dtype),
+        "sample_weight": of_array(fit.weights, np.float64),
         "validation_fraction": asked.validation_fraction,
         "validation_data": None,
     }
@@ -59,7 +59,7 @@ def fingerprint(fit: Fit, asked: FitArguments, epochs: int) -> dict[str, Any]:
     elif fit.validation is not None and asked.validation_data is not None:
         x, y, weights = fit.validation.data
         y_type = np.int32 if y.values is None else dtype
-        arrays = _of_array(x, dtype), _of_array(y.y, y_type), _of_array(weights, np.float64)
+        arrays = of_array(x, dtype), of_array(y.y, y_type), of_array(weights, np.float64)
         found["validation_data"] = dict(zip(("X", "y", "sample_weight"), arrays, strict=True))
     plain: dict[str, Any] = _without_learned(json.loads(json.dumps(found, default=float)))
     return plain
@@ -72,7 +72,7 @@ def _without_learned(found: Any) -> Any:
     return [_without_learned(value) for value in found] if isinstance(found, list) else found
 
 
-def _of_array(values: NDArray[Any] | None, dtype: DTypeLike) -> dict[str, Any] | None:
+def of_array(values: NDArray[Any] | None, dtype: DTypeLike) -> dict[str, Any] | None:
     """Shape and digest of rows spread evenly, as training reads them."""
     if values is None:
         return None

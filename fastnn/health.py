@@ -268,22 +268,43 @@ def _about_steps(layers: list[LayerHealth], factor: float) -> list[str]:
 
 
 class Checkup:
-    """What ``fit`` measures on its way, for ``History.report``."""
+    """What ``fit`` measures on its way, for ``History.report``.
+
+    Steps that are measured every now and then, and the last step of all, are kept apart: in a run that is gone on with,
+    for more epochs, there was no last step yet.
+    """
 
     def __init__(self, net: Sequential, parameters: Parameters, x: NDArray[Any], rows: int) -> None:
         self._layers, self._parameters = net.layers, parameters
-        self.sums: NDArray[np.float64] = allocate((len(parameters.graph.segments), 3), np.float64, zero=True)
-        self._x, self._rows = x, rows
-        self._steps, self._measured = 0, False
+        # (now and then, the last), segments, (gradient, update, weight)
+        self.sums: NDArray[np.float64] = allocate((2, len(parameters.graph.segments), 3), np.float64, zero=True)
+        self._measured = [False, False]
+        self.rows, self._rows = x, rows  # to look at; of an epoch
+        self._steps = self._steps_before = 0  # since the last measured one; at the start of the epoch under way
 
-    def due(self, epoch: int, epochs: int, steps: int) -> bool:
-        """Whether the last step of an epoch is to be measured: of the last one, and of some on the way to it."""
+    def due(self, epoch: int, epochs: int, steps: int) -> NDArray[np.float64] | None:
+        """Where to put the sums of an epoch's last step: of the last epoch, and of some on the way to it."""
+        self._steps_before = self._steps
         self._steps += steps
-        measured = epoch == epochs - 1 or self._steps >= STEPS_BETWEEN
-        if measured:
-            self._steps = 0
-        self._measured |= measured
-        return measured
+        if self._steps >= STEPS_BETWEEN:
+            self._steps, which = 0, 0
+        elif epoch == epochs - 1:
+            which = 1
+        else:
+            return None
+        self._measured[which] = True
+        return self.sums[which]  # type: ignore[no-any-return]
+
+    def state(self, in_epoch: bool) -> dict[str, Any]:
+        """What a checkpoint keeps beside the sums; in the middle of an epoch, :meth:`due` is asked about it again."""
+        steps = self._steps_before if in_epoch else self._steps
+        return {"steps": steps, "measured": list(self._measured), "rows": self._rows}
+
+    def go_on(self, state: dict[str, Any], sums: NDArray[np.float64], is_over: bool) -> None:
+        """Where a checkpoint was."""
+        self.sums[...] = sums
+        self._steps, self._rows = int(state["steps"]), int(state["rows"])
+        self._measured = [bool(state["measured"][0]), is_over and bool(state["measured"][1])]
 
     def saw(self, rows: int) -> None:
         """How many rows an epoch had, where that is not known before it."""
@@ -296,13 +317,13 @@ class Checkup:
         # A training row costs three times the multiply-adds of a forward pass, and there is one pass per layer.
         layers, row = max(len(self._parameters.graph.ends), 1), max(self._parameters.graph.multiply_adds, 1)
         affordable = int((BUDGET * 3 * self._rows * epochs * row / layers - LOOK) / row)
-        rows = min(affordable, ROWS, self._x.shape[0])
+        rows = min(affordable, ROWS, self.rows.shape[0])
         health = Health((), ())
         if rows >= FEWEST_ROWS:
-            health = examine(self._parameters, self._parameters.numbers, self._layers, self._x[:rows])
-        if not self._measured:
+            health = examine(self._parameters, self._parameters.numbers, self._layers, self.rows[:rows])
+        if not any(self._measured):
             return health
-        return with_steps(health, self._parameters, self._layers, self.sums, factor)
+        return with_steps(health, self._parameters, self._layers, self.sums[int(self._measured[1])], factor)
 
 
 # ---- data and curves ------------------------------------------------------------------------------------------------

@@ -194,7 +194,7 @@ class Sequential:
 
         Parameters
         ----------
-        X : array-like (rows, inputs), SciPy sparse matrix, table, or iterable of batches
+        X : array-like (rows, inputs), SciPy sparse matrix, table, iterable of batches, or function that returns one
             An array of any real dtype and layout, also ``np.memmap``, is read where it lies, never copied as a whole.
             Of a sparse matrix only the rows of a batch are made dense. A table of pandas, polars or pyarrow becomes an
             array, and its names are kept (:attr:`feature_names`). A stream of batches, (X, y) or (X, y,
@@ -216,7 +216,7 @@ class Sequential:
             Rows in another order each epoch, by the seed.
         validation_data : (X, y) or (X, y, sample_weight), or stream of such batches, optional
             Measured after each epoch, as "val_loss" and so on. A stream must be one that can be iterated anew, or a
-            generator function, which is called for each epoch.
+            function that returns one, which is called for each epoch.
         validation_fraction : float, optional
             Hold out this part of X instead, drawn by the seed, in proportion for classes.
         metrics : list of str, objects and functions, optional
@@ -256,7 +256,8 @@ class Sequential:
         resume : bool, default False
             Go on from the checkpoint, to the same bits as if training had never been stopped; `epochs` is the total
             then. It must be of this very run: network, loss, optimizer, data, batch size and so on. Without a file,
-            training starts from the beginning; a run that is finished returns at once.
+            training starts from the beginning; a run that is finished returns at once. A stream must be one that can be
+            begun anew, or have ``state_dict`` and ``load_state_dict``.
 
         Returns
         -------
@@ -291,7 +292,7 @@ class Sequential:
         ...         yield from batches
         >>> net.fit(endless(), epochs=2, steps_per_epoch=5, verbose=0).epochs
         2
-        >>> net.fit(X, y, epochs=2, validation_data=lambda: iter(batches), verbose=0).epochs    # a generator function
+        >>> net.fit(X, y, epochs=2, validation_data=lambda: iter(batches), verbose=0).epochs    # a function
         2
 
         A sparse matrix, and a table, whose columns are remembered by name:

@@ -51,6 +51,7 @@ class PythonTraining:
         self._clipping = (0.0, 0.0)
         self._sums: NDArray[np.float64] | None = None
         self._applied = False  # whether the batch under way has changed the network
+        self._weight = 0.0  # of its rows, together
         # Of the epoch, when run() was left, however that was: steps done, and their sums.
         self.steps_done, self.loss_sum, self.weight_sum = 0, 0.0, 0.0
 
@@ -107,19 +108,25 @@ class PythonTraining:
         rates = np.broadcast_to(learning_rate, n_steps).tolist()
         for done, rate in enumerate(rates):
             before = self._parameters.params.copy() if done == n_steps - 1 and self._sums is not None else None
-            status, loss, weight = self._step(first_step + done, rate)
-            if before is not None and weight:
-                self._measure(before, weight)
+            try:
+                status, loss, weight = self._step(first_step + done, rate)
+            finally:  # of a step that was made, whatever comes right behind it
+                if before is not None and self._applied:
+                    try:
+                        self._measure(before)
+                    except KeyboardInterrupt:
+                        self._measure(before)
+                        raise
             loss_sum += loss
             weight_sum += weight
             if status != _core.FINISHED:  # a bad update is counted among the completed steps, a bad loss is not
                 return status, self.threads, done + (status == _core.BAD_UPDATE), loss_sum, weight_sum
         return _core.FINISHED, self.threads, n_steps, loss_sum, weight_sum
 
-    def _measure(self, before: NDArray[Any], weight: float) -> None:
+    def _measure(self, before: NDArray[Any]) -> None:
         """Sums of squares of the mean gradient, of the update and of the old parameters, of each tensor."""
         assert self._sums is not None
-        scale = 1 / weight
+        scale = 1 / self._weight
         for sums, segment in zip(self._sums, self._parameters.graph.segments, strict=True):
             part = slice(segment.offset, segment.offset + segment.size)
             old = before[part].astype(np.float64)
@@ -171,6 +178,7 @@ class PythonTraining:
         _core.backward(network, numbers, seed, draw, rows, doutputs, self._workspace, grads, False, None, self.threads)
         scale = 1 / weight_sum
         after = self.steps_done + 1, self.loss_sum + loss_sum, self.weight_sum + weight_sum
+        self._weight = weight_sum
         # Python looks for signals at calls: there is none between these lines.
         self.steps_done, self.loss_sum, self.weight_sum = after
         parameters.draws[0] += 1

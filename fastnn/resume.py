@@ -75,7 +75,7 @@ class Saver:
         self._files = CheckpointFiles(checkpoint.path)
         self._files.check(resume=bool(asked.resume))
         self._found = self._files.read() if asked.resume else None
-        self._fingerprint = fingerprint(fit, asked, fit.epochs)
+        self._fingerprint = self._identity(asked, fit.epochs)
         self._first_permutation = fit.net._epochs_done
         self._written: tuple[int, int, bool] | None = None  # epoch, steps, whether training had been stopped
         self._closed = False
@@ -99,6 +99,9 @@ class Saver:
             return ""
         return f"going on after {place.epoch:,} epochs and {place.steps:,} steps, from {self._found.path}"
 
+    def _identity(self, asked: FitArguments, epochs: int) -> dict[str, Any]:
+        return fingerprint(self._fit, asked, epochs)
+
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def _check(self, found: Found, asked: FitArguments) -> None:
@@ -107,7 +110,7 @@ class Saver:
         if run["format"] != FORMAT:
             raise ValueError(f"{path} has format {run['format']}, this fastnn reads {FORMAT}: install a newer fastnn")
         epochs, old = whole_number(run["epochs"], "epochs", least=0), run["fingerprint"]
-        new = fingerprint(fit, asked, epochs)
+        new = self._identity(asked, epochs)
         if new["optimizer"] == {"kind": fit.optimizer.name, **run["optimizer"]}:
             new["optimizer"] = old["optimizer"]  # the same object again, after a callback changed it
         wrong = list(differences(old, new))
@@ -147,6 +150,8 @@ class Saver:
             vector = found.tensors[name]
             if vector.shape != like.shape or vector.dtype != dtype:
                 raise ValueError(f"{found.path} is no checkpoint of a run: its tensor {name!r} does not fit")
+        if found.tensors["run.health"].shape != (2, len(parameters.graph.segments), 3):
+            raise ValueError(f"{found.path} is no checkpoint of a run: its tensor 'run.health' does not fit")
 
     def go_on(self) -> None:
         """Bring the network, its optimizer and the fit to the place that was read."""
@@ -171,6 +176,7 @@ class Saver:
             setattr(fit.optimizer, name, value)
         for name, values in zip(run["history"], tensors.get("run.history", ()), strict=True):
             net.history.history[name] = values.tolist()
+        net.history.loss, net.history.optimizer, net.history.threads, net.history.remarks = run["about"]
         net.stop_training = true_or_false(run["stopped"], "stopped")
         self._first_permutation = whole_number(run["first_permutation"], "first_permutation", least=0)
         place = fit.place
@@ -180,6 +186,7 @@ class Saver:
         place.seconds = number(run["seconds"], "seconds")
         net._epochs_done = self._first_permutation + place.epoch
         self._written = (place.epoch, place.steps, net.stop_training)
+        fit.checkup.go_on(run["health"], tensors["run.health"], net.stop_training or place.epoch == fit.epochs)
 
     def begin(self) -> None:
         """After ``on_fit_begin``: callbacks get back what they remembered, and training may start."""
@@ -294,7 +301,7 @@ class Saver:
     def _content(self, stopped: bool) -> bytes:
         fit, net, place = self._fit, self._fit.net, self._fit.place
         history = net.history.history
-        tensors: dict[str, NDArray[Any]] = {}
+        tensors: dict[str, NDArray[Any]] = {"run.health": fit.checkup.sums}
         if history:
             tensors["run.history"] = np.array(list(history.values()), np.float64)
         if place.steps:
@@ -315,17 +322,23 @@ class Saver:
             "first_permutation": self._first_permutation,
             "stopped": stopped,
             "history": list(history),
+            "about": [net.history.loss, net.history.optimizer, net.history.threads, net.history.remarks],
+            "health": fit.checkup.state(place.steps > 0),
             "callbacks": [
                 _callback_state(callback, f"run.callback{i}", tensors)
                 for i, callback in enumerate(fit.callbacks.with_state)
             ],
         }
+        self._add(run, tensors)
         shared = fit.parameters.shared
         shared.owner = get_ident()
         try:
             return to_bytes(net, {"run": run}, tensors)
         finally:
             shared.owner = None
+
+    def _add(self, run: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
+        """What other kinds of fits have to keep."""
 
 
 def _callback_state(callback: Any, prefix: str, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ._memory import allocate
 from .arguments import whole_number
 from .batches import END, Batch, Batches, Kept, checked, parts_of, placed
 from .callbacks import CallbackList, Preparation
+from .checkpoint import resolve_checkpoint
 from .clipping import clipping
 from .frames import read_features
 from .health import ROWS as HEALTH_ROWS
@@ -35,6 +36,7 @@ from .resume import Place
 from .runtime import choose_threads
 from .schedules import resolve_schedule
 from .snapshots import Snapshot
+from .stream_resume import StreamSaver
 from .training import Fit, FitArguments
 
 if TYPE_CHECKING:
@@ -53,11 +55,14 @@ class StreamFit(Fit):
         self.metrics = resolve_metrics(asked.metrics)
         self.callbacks = CallbackList(asked.callbacks)
         self.schedule = resolve_schedule(asked.schedule)
+        checkpoint = resolve_checkpoint(asked.checkpoint, asked.resume)
         self._clipping = clipping(asked.clip_norm, asked.clip_value)
         self._class_weight, self._threads = asked.class_weight, asked.threads
         self._refuse_what_needs_all_rows(asked)
-        self._stream = Batches(asked.X, self.epochs, asked.steps_per_epoch)
-        self._expected = self._stream.expected
+        self.stream = Batches(asked.X, self.epochs, asked.steps_per_epoch)
+        if checkpoint is not None:
+            self.stream.check_resumable()
+        self._expected = self.stream.expected
         if self.schedule is not None and self._expected is None:
             raise ValueError("schedule needs to know how many steps there will be: give steps_per_epoch=")
 
@@ -69,7 +74,7 @@ class StreamFit(Fit):
 
         # Memory for batches like the first one: from here to run() only MemoryError can happen.
         self.parameters = net._parameters_for(graph)
-        self.place, self.saver = Place(), None
+        self.place, self.shuffle, self.factors = Place(), False, None
         self.subset, self.order, self.outputs = None, None, None
         self.rows = self.batch = first.x.shape[0]
         self.steps = 0 if self._expected is None else self._expected
@@ -78,11 +83,21 @@ class StreamFit(Fit):
         self.validation = self._validation(asked, None, None)
         self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
-        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state)))
+        self.saver = saver = None if checkpoint is None else StreamSaver(checkpoint, self, asked)
+        resumes = saver is not None and saver.resumes
+        self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state), resumes))
         self._make_native(self.batch)
         self.checkup = Checkup(net, self.parameters, self._some_rows(), self.rows * max(self.steps, 1))
         self.remarks = self._remarks() + self._about_lessons()
-        self._steps_done = 0  # in all epochs
+        self.steps_done = 0  # in all epochs
+        self.rows_done = 0  # in the one under way
+        self.kept = Kept(bool(self.metrics))
+        self.is_ahead = False  # whether the stream has brought a batch for which there was no step yet
+        self._under_way: tuple[Batch, NDArray[Any] | None] | None = None
+        self.last: Any = None  # the batch of the last step, if there are checkpoints
+        self._fetched: Any = None
+        if saver is not None:
+            saver.catch_up()
         self.progress = Progress(asked.verbose, self.epochs, self._headline(asked.loss is None))
 
     @staticmethod
@@ -95,12 +110,10 @@ class StreamFit(Fit):
             raise ValueError("class_weight='balanced' needs arrays: with a stream give a dict of weights")
         if whole_number(asked.accumulate, "accumulate") > 1:
             raise ValueError("accumulate needs arrays: let the stream bring larger batches, which is the same")
-        if asked.checkpoint is not None or asked.resume:
-            raise ValueError("checkpoint and resume need arrays: a stream cannot be asked for what it brought before")
 
     def _first_batch(self, asked: FitArguments) -> Batch:
         """Fetched before anything changes: it tells the width of X, and what the network learns of its columns."""
-        parts = parts_of(self._stream.first(), _place(0, 0))
+        parts = parts_of(self.stream.first(), _place(0, 0))
         try:
             X, self.names = read_features(self.net, parts[0], "X", learn=True)
             x = inputs.training_features(X, self.net.inputs)
@@ -118,13 +131,14 @@ class StreamFit(Fit):
         """The next batch; the caller's code that makes it sees the weights as they are now, as callbacks do."""
         shared = self.parameters.shared
         shared.owner = get_ident()
+        self.is_ahead = self.stream.has_state
         try:
-            found = self._stream.next(step)
+            found = self.stream.next(step)
         finally:
             shared.owner = None
         if found is END:
             return None
-        parts = parts_of(found, _place(step, epoch))
+        self._fetched = parts = parts_of(found, _place(step, epoch))
         try:
             X, _ = read_features(self.net, parts[0])
             x = inputs.training_features(X, self.parameters.inputs)
@@ -163,59 +177,79 @@ class StreamFit(Fit):
 
     def _epoch(self, epoch: int, before: NDArray[Any]) -> dict[str, float]:
         """One epoch; `before` are the parameters to go back to."""
-        start = perf_counter()
-        kept = Kept(bool(self.metrics))
-        loss_sum = weight_sum = 0.0
-        measures = self.checkup.due(epoch, self.epochs, self.steps)
-        step = rows = 0
-        while not self.net.stop_training and (batch := self._next(step, epoch)) is not None:
-            self.native.measure(self.checkup.sums if measures and self._is_measured(step) else None)
-            loss, weight = self._train_on(batch, epoch, step, before, kept)
-            loss_sum += loss
-            weight_sum += weight
-            rows += batch.x.shape[0]
+        place, saver = self.place, self.saver
+        place.began = perf_counter() - place.seconds
+        self.is_ahead = False
+        if place.steps == 0:
+            self.rows_done, self.kept = 0, Kept(bool(self.metrics))
+        elif saver is not None:
+            saver.take_up_epoch()
+        sums = self.checkup.due(epoch, self.epochs, self.steps)
+        while not self.net.stop_training and (batch := self._next(place.steps, epoch)) is not None:
+            start = perf_counter()
+            measured = sums if self._is_measured(place.steps) else None
+            loss, weight = self._train_on(batch, epoch, place.steps, before, measured)
+            place.settled = False
+            self.settle_step()
             if self.callbacks.every_batch:
                 logs = {"loss": loss / weight if weight else 0.0, "learning_rate": self.last_rate}
-                self._call_back("on_batch_end", self.net, self._steps_done, logs)
-            step += 1
-            self._steps_done += 1
+                self._call_back("on_batch_end", self.net, self.steps_done - 1, logs)
+            place.settled = True
+            if saver is not None:
+                saver.look(1, perf_counter() - start)
+        step, loss_sum, weight_sum, rows = place.steps, place.loss_sum, place.weight_sum, self.rows_done
         self.steps = step
         self.checkup.saw(rows)
         self.net._epochs_done += 1
         logs = {"loss": loss_sum / weight_sum if weight_sum else 0.0}
-        logs |= kept.measure(self.metrics, self.objective)
+        logs |= self.kept.measure(self.metrics, self.objective)
         if self.validation is not None:
             logs |= self.validation.run(self.parameters.numbers, "val_")
-        return logs | {"learning_rate": self.last_rate, "seconds": perf_counter() - start}
+        return logs | {"learning_rate": self.last_rate, "seconds": perf_counter() - place.began}
+
+    def settle_step(self) -> None:
+        """Note a step that was made."""
+        assert self._under_way is not None
+        place, native, (batch, outputs) = self.place, self.native, self._under_way
+        place.steps += 1
+        place.loss_sum, place.weight_sum = place.loss_sum + native.loss_sum, place.weight_sum + native.weight_sum
+        self.rows_done += batch.x.shape[0]
+        self.steps_done += 1
+        self.kept.keep(batch, outputs)
+        if self.saver is not None:
+            self.last = self._fetched
+        native.steps_done, self._under_way, self.is_ahead = 0, None, False
 
     def _is_measured(self, step: int) -> bool:
         """Whether a step of an epoch that is due: the last one, or, since that may not be known, one on the way."""
         made = step + 1
         return made == self.steps or made % STEPS_BETWEEN == 0 or made & step == 0
 
-    def _train_on(self, batch: Batch, epoch: int, step: int, before: NDArray[Any], kept: Kept) -> tuple[float, float]:
+    def _train_on(
+        self, batch: Batch, epoch: int, step: int, before: NDArray[Any], sums: NDArray[np.float64] | None
+    ) -> tuple[float, float]:
         """One step -> loss sum, weight sum."""
         rows = batch.x.shape[0]
         if rows > self.batch:
             self._make_native(rows)
+        self.native.measure(sums)
         rate = self.optimizer.learning_rate
         if self.schedule is not None:
             assert self._expected is not None
             total = max(self.epochs, 1) * self._expected
-            rate = float(rate * self.schedule.factors(min(self._steps_done, total - 1), 1, total)[0])
+            rate = float(rate * self.schedule.factors(min(self.steps_done, total - 1), 1, total)[0])
         outputs = allocate((rows, self.parameters.outputs), self.net.dtype) if self.metrics else None
         self.native.bind(batch.x, batch.y.labels, batch.y.values, batch.weights, outputs, None, False, self.net.seed)
         self.optimizer.prepare(self.state)
+        self.last_rate, self._under_way = rate, (batch, outputs)
         try:
             status, threads, _, loss_sum, weight_sum = self.native.run(self.net._epochs_done, 0, 1, rate)
         finally:
             self.native.release()
-        self.last_rate = rate
         self.net.threads_used = self.net.history.threads = threads
         if status in (_core.DIVERGED, _core.BAD_UPDATE):
             of = "" if self._expected is None else f" of {self._expected}"
             raise self._diverged(status, epoch, step, of, rate, before)
-        kept.keep(batch, outputs)
         return loss_sum, weight_sum
 
 

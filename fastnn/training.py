@@ -83,6 +83,8 @@ class FitArguments:
 class Fit:
     """One training run of one network."""
 
+    saver_kind = Saver
+
     def __init__(self, net: Sequential, asked: FitArguments) -> None:
         self.net = net
         self.epochs = whole_number(asked.epochs, "epochs", least=0)
@@ -126,7 +128,7 @@ class Fit:
         self.snapshot = allocate(self.parameters.numbers.shape, net.dtype)
         self.state = net._state_for(self.optimizer, self.parameters)
         self.place = Place()
-        self.saver = None if checkpoint is None else Saver(checkpoint, self, asked)
+        self.saver = None if checkpoint is None else self.saver_kind(checkpoint, self, asked)
         resumes = self.saver is not None and self.saver.resumes
         self.callbacks.prepare(Preparation(self._measured(), lambda: Snapshot(self.parameters, self.state), resumes))
         work = self.parameters.training_work(self.batch)
@@ -293,12 +295,12 @@ class Fit:
             np.take(self.subset, self.order.copy(), out=self.order, mode="clip")
         if self.saver is not None and place.steps:
             self.saver.take_up_epoch()
-        due = place.steps < self.steps and self.checkup.due(epoch, self.epochs, self.steps - place.steps)
-        self.native.measure(self.checkup.sums if due else None)
+        sums = self.checkup.due(epoch, self.epochs, self.steps)
+        self.native.measure(sums)
         if self.callbacks.every_batch:
             steps, loss_sum, weight_sum = self._batch_by_batch(epoch, before)
         elif self.saver is not None:
-            steps, loss_sum, weight_sum = self._in_pieces(epoch, before, self.saver, self.checkup.sums if due else None)
+            steps, loss_sum, weight_sum = self._in_pieces(epoch, before, self.saver, sums)
         else:
             steps, loss_sum, weight_sum = self._steps(epoch, 0, self.steps, before)
         self.net._epochs_done += 1

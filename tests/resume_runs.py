@@ -148,6 +148,7 @@ def digest(net: fn.Sequential) -> str:
         arrays.append(state.average)
     said: list[Any] = [state.step, state.averaged, state.product, net._epochs_done, net.optimizer, net.stop_training]
     said += [(key, values) for key, values in net.history.history.items() if key != "seconds"]
+    said += [net.history.loss, net.history.optimizer, net.history.remarks, net.history.health]
     said += [getattr(layer, "learned", None) for layer in all_parts(net.layers)]
     for callback in net.used if isinstance(net.used, list) else [net.used]:
         values = vars(callback) if hasattr(callback, "__dict__") else {}

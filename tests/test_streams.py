@@ -221,7 +221,7 @@ REFUSED = {
     "balanced": (lambda net: net.fit(GIVEN, class_weight="balanced"), ValueError, ["class_weight", "dict"]),
     "a fraction": (lambda net: net.fit(GIVEN, validation_fraction=0.1), ValueError, ["validation_data"]),
     "accumulate": (lambda net: net.fit(GIVEN, accumulate=2), ValueError, ["accumulate", "larger batches"]),
-    "a checkpoint": (lambda net: net.fit(GIVEN, checkpoint="run.ckpt"), ValueError, ["checkpoint", "need arrays"]),
+    "a checkpoint": (lambda net: net.fit(iter(GIVEN), epochs=1, checkpoint="a"), ValueError, ["once", "state_dict"]),
     "a schedule without an end": (
         lambda net: net.fit(Anew(GIVEN), schedule=fn.CosineSchedule()), ValueError, ["schedule", "steps_per_epoch="]),
 }  # fmt: skip

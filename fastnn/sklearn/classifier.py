@@ -83,6 +83,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         To compute in; None: that of X, if it is one of these, else float64.
     threads : int or None, default None
         As in ``Sequential.fit``. Results do not depend on it.
+    checkpoint : path, ``fastnn.RunCheckpoint`` or None, default None
+        Where ``fit`` writes down where it is, every minute and when it ends; not with "lbfgs", nor in partial_fit.
+    resume : bool, default False
+        Go on from the checkpoint, if there is one, to the same bits as if ``fit`` had never been stopped.
 
     Attributes
     ----------
@@ -174,6 +178,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         metrics: Any = (),
         dtype: Any = None,
         threads: int | None = None,
+        checkpoint: Any = None,
+        resume: bool = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -206,6 +212,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.metrics = metrics
         self.dtype = dtype
         self.threads = threads
+        self.checkpoint = checkpoint
+        self.resume = resume
 
     # ---- training -----------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from ..layers import Dense, Layer
 from ..losses import LossFunction, losses
 from ..model import Sequential
 from ..regularization import Dropout
+from .checkpoints import check as check_checkpoints
 from .objectives import Aim
 from .quasi_newton import fit_quasi_newton
 from .stochastic import NOT_FINITE, Rows, fit_stochastic
@@ -72,6 +73,8 @@ class Perceptron(BaseEstimator):
         "metrics": "no_validation",
         "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
+        "checkpoint": "no_validation",
+        "resume": ["boolean"],
     }
 
     # ---- for the two estimators to say --------------------------------------------------------------------------
@@ -115,6 +118,7 @@ class Perceptron(BaseEstimator):
         self._validate_params()
         if self.solver == "lbfgs" and self.dropout:
             raise ValueError("dropout needs solver 'adam' or 'sgd': 'lbfgs' needs the same loss at the same weights")
+        check_checkpoints(self, incremental)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         if (X_val is None) != (y_val is None):

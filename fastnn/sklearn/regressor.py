@@ -38,7 +38,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     early_stopping, validation_fraction : bool, float, default False, 0.1
         Hold out this share of the rows, stop when their R^2 has not improved for n_iter_no_change epochs, and keep the
         best weights.
-    dropout, callbacks, schedule, metrics, dtype, threads
+    dropout, callbacks, schedule, metrics, dtype, threads, checkpoint, resume
         As in :class:`MLPClassifier`, with the same defaults.
 
     Attributes
@@ -114,6 +114,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         metrics: Any = (),
         dtype: Any = None,
         threads: int | None = None,
+        checkpoint: Any = None,
+        resume: bool = False,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -145,6 +147,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self.metrics = metrics
         self.dtype = dtype
         self.threads = threads
+        self.checkpoint = checkpoint
+        self.resume = resume
 
     # ---- training -----------------------------------------------------------------------------------------------
 

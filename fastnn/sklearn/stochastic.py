@@ -26,6 +26,7 @@ from ..history import History
 from ..model import Sequential, one_at_a_time
 from ..optimizers import SGD, Adam, Optimizer
 from ..training import Fit, FitArguments
+from .checkpoints import ScikitSaver, noted
 from .objectives import Aim
 
 SMALLEST_RATE = 1e-6  # "adaptive" ends there
@@ -59,12 +60,15 @@ class LateCorrection(Adam):
 class ScikitFit(Fit):
     """A fit whose order of the rows is scikit-learn's; None: as they lie."""
 
+    saver_kind = ScikitSaver
+
     def __init__(self, net: Sequential, asked: FitArguments, shuffling: np.random.RandomState | None) -> None:
-        self._shuffling = shuffling
+        self.shuffling = shuffling
+        self.before_draw: tuple[int, Any, Any] = (-1, None, None)  # epoch, state of `shuffling`, order; of checkpoints
         super().__init__(net, asked)
 
     def _order(self) -> NDArray[np.int64] | None:
-        if self._shuffling is None:
+        if self.shuffling is None:
             return None
         order: NDArray[np.int64] = allocate(self.rows, np.int64)
         order[...] = np.arange(self.rows)
@@ -74,9 +78,11 @@ class ScikitFit(Fit):
         return []  # scikit-learn's users scale in a pipeline, and warnings of theirs are errors elsewhere
 
     def _epoch(self, epoch: int, before: NDArray[Any]) -> dict[str, float]:
-        if self._shuffling is not None and self.order is not None:
+        if self.shuffling is not None and self.order is not None:
+            if self.saver is not None:
+                self.before_draw = epoch, self.shuffling.get_state(legacy=False), self.order.copy()
             draw = np.arange(self.rows)
-            self._shuffling.shuffle(draw)
+            self.shuffling.shuffle(draw)
             self.order[...] = self.order[draw]
         return super()._epoch(epoch, before)
 
@@ -108,6 +114,18 @@ class Rule(Callback):
         self.constant = 0.0  # of the loss that scikit-learn shows
         self.best: NDArray[Any] | None = None  # the parameters with the best score
         self.converged = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: what the estimator knows, and the best weights."""
+        best = {} if self.best is None else {"best": self.best}
+        return {"noted": noted(self.estimator), "converged": self.converged, **best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        for name, value in state["noted"].items():
+            setattr(self.estimator, name, value)
+        self.converged = state["converged"]
+        self.best = state["best"].copy() if "best" in state else None  # to be written into
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: dict[str, float]) -> None:
         """scikit-learn's bookkeeping, in its order."""
@@ -219,6 +237,8 @@ def fit_stochastic(
         schedule=estimator.schedule,
         threads=estimator.threads,
         verbose=0,
+        checkpoint=estimator.checkpoint,
+        resume=estimator.resume,
     )
     estimator.n_iter_ = 0
     try:
