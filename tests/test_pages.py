@@ -5,9 +5,9 @@ A page may speak of things its reader has already, such as ``net``, ``X`` and ``
 small. A block that cannot run has the line ``<!-- not run: why -->`` before it; there is none today.
 """
 
+import itertools
 import re
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,13 @@ NEEDED = {
     "onnx": ("onnx", 1),
     "onnxruntime": ("onnxruntime", 1),
     "matplotlib": (r"\.plot\(", 1),
-    "sklearn": ("sklearn", 2),
+    "sklearn": ("sklearn", 3),
     "pandas": ("pandas", 1),
     "narwhals": ("pandas", 1),
 }
 PROGRAMS = {
-    "README": 1, "callbacks": 1, "data": 3, "derivatives": 2, "health": 1, "interchange": 5, "layers": 1, "metrics": 1,
-    "resume": 2, "schedules": 1, "sklearn": 1,
+    "README": 1, "callbacks": 1, "data": 4, "derivatives": 2, "health": 1, "interchange": 5, "layers": 1, "metrics": 1,
+    "resume": 2, "schedules": 1, "sklearn": 2,
 }  # fmt: skip
 NOT_RUN = 0
 
@@ -62,11 +62,14 @@ def data():
         np.savez(folder / f"{part}.npz", **batch)
 
     def endless():
-        for _ in count():
+        for _ in itertools.count():
             yield batch["X"], batch["y"]
 
-    return table() | small() | {"y": rng.normal(size=300), "folder": folder, "endless": endless,
-                                "loader": [(batch["X"], batch["y"])] * 3}  # fmt: skip
+    return table() | small() | {
+        "y": rng.normal(size=300), "folder": folder, "endless": endless, "itertools": itertools,
+        "loader": [(batch["X"], batch["y"])] * 3, "parts": [batch] * 3,
+        "X1": batch["X"], "y1": batch["y"], "X2": batch["X"], "y2": batch["y"],
+    }  # fmt: skip
 
 
 def my_function(y, output):
@@ -82,7 +85,7 @@ READER = {
     "metrics": lambda: table(5) | small(5, "softmax") | {"my_function": my_function},
     "resume": lambda: table(10),
     "schedules": lambda: table() | small(),
-    "sklearn": lambda: table(3),
+    "sklearn": lambda: table(3) | {"texts": ["good and cheap", "bad and dear"] * 30, "labels": ["yes", "no"] * 30},
 }
 """What a reader of a page has before its first block; nothing where it is not here."""
 

@@ -249,6 +249,17 @@ def test_generator_functions_train_too():
     assert digest(one.params) == digest(other.params)
 
 
+def test_functions_that_return_lists_serve_everywhere():
+    """A function that is no generator function, in each of the four calls."""
+    one, other = classifier(), classifier()
+    one.fit(PAIRS, epochs=2, verbose=0, validation_data=PAIRS, metrics=["accuracy"])
+    other.fit(lambda: PAIRS, epochs=2, verbose=0, validation_data=lambda: PAIRS, metrics=["accuracy"])
+    assert digest(one.params) == digest(other.params)
+    assert one.history.history["val_loss"] == other.history.history["val_loss"]
+    assert other.evaluate(lambda: PAIRS) == one.evaluate(PAIRS)
+    assert digest(other.predict(lambda: PAIRS)) == digest(one.predict(X))
+
+
 def test_callbacks_look_at_it():
     net = classifier()
     net.fit(X, Y, epochs=50, verbose=0, optimizer=fn.SGD(0.0), validation_data=PAIRS, callbacks=[fn.EarlyStopping(2)])
