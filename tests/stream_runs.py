@@ -71,6 +71,26 @@ class Epochs:
         self.done = int(state["done"][0])
 
 
+class Lingering(Epochs):
+    """Put behind its last batch it says so once before it begins anew, as torchdata's loaders do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_put = False
+
+    def __iter__(self) -> Any:
+        if self.done == len(BATCHES) and not self.was_put:
+            self.done = 0
+        self.was_put = False
+        while self.done < len(BATCHES):
+            self.done += 1
+            yield BATCHES[self.done - 1]
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.was_put = True
+
+
 class NewOrder:
     """Begun anew, it has another order, which follows from its seed."""
 
@@ -108,6 +128,7 @@ RUNS = {
     "new order, steps": lambda: _classifier(X=NewOrder(), steps_per_epoch=3, epochs=5, metrics="accuracy"),
     "state": lambda: _numbers(X=Loader(), steps_per_epoch=5, metrics="mae"),
     "state, epochs": lambda: _classifier(X=Epochs(), metrics="accuracy"),
+    "state, lingering": lambda: _classifier(X=Lingering(), metrics="accuracy"),
     "state, steps": lambda: _classifier(X=Epochs(), steps_per_epoch=4, epochs=5),
     "python loss": lambda: _numbers(X=some, loss=asymmetric, metrics="mae"),
 }  # fmt: skip
