@@ -54,7 +54,7 @@ def is_stream_of_features(X: Any) -> bool:
 
     A list is one if its first element is an array (rows, inputs), a table, or a batch (X, y): else it holds numbers.
     """
-    if isinstance(X, str | bytes | Mapping) or _is_array(X):
+    if isinstance(X, str | bytes | memoryview | Mapping) or _is_array(X):
         return False
     if isinstance(X, Sequence):
         first = X[0] if len(X) else None

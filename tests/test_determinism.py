@@ -167,8 +167,8 @@ def test_predict_evaluate_and_backward_on_any_number_of_threads(dtype, threads, 
     X, doutput = rng.normal(size=(200, 21)), rng.normal(size=(200, 1))
     took_part, native = [], _core.predict
 
-    def spy(*arguments):
-        result = native(*arguments)
+    def spy(*arguments, **named):
+        result = native(*arguments, **named)
         took_part.append(result[0])
         return result
 
