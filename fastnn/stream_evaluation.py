@@ -24,6 +24,7 @@ from .learning import check_categories
 from .losses import Objective
 from .metrics import Metric
 from .parameters import Parameters
+from .runtime import check_threads
 
 if TYPE_CHECKING:
     from .model import Sequential
@@ -38,16 +39,17 @@ def current(parameters: Parameters) -> NDArray[Any]:
 
 def predict_stream(net: Sequential, parameters: Parameters, source: Any, threads: int | None) -> NDArray[Any]:
     """The outputs of all batches, one behind the other."""
+    if threads is not None:
+        check_threads(threads)  # no fault of a batch
     params = current(parameters)
     found: deque[NDArray[Any]] = deque()
     for number, batch in enumerate(iterable(source)):
         try:
             X, _ = read_features(net, batch[0] if is_batch(batch) else batch)
             x = inputs.features(X, parameters.inputs, "X", one_row=True)
-            inputs.check_finite(x, net.dtype, "X")
+            found.append(evaluation.predict(parameters, params, x, threads))
         except (ValueError, TypeError) as error:
             raise placed(error, f"batch {number + 1}") from error
-        found.append(evaluation.predict(parameters, params, x, threads))
     whole = allocate((sum(map(len, found)), parameters.outputs), parameters.dtype)
     first = 0
     while found:  # a batch is given up as soon as it is copied

@@ -16,6 +16,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 import resume_runs
+from checkpoints import EVERY_BATCH, ONLY_AT_THE_END, place, written_by
 from processes import python
 from resume_runs import RUNS, X, digest, run
 from snapshot import everything
@@ -25,8 +26,6 @@ from fastnn import checkpoint, files
 from fastnn.training import Fit
 
 HERE = Path(__file__).parent
-EVERY_BATCH = 1e-9  # seconds
-ONLY_AT_THE_END = 10**9  # epochs
 STEPS = {"plain": 6, "every batch": 4}  # of an epoch; else 5
 
 
@@ -40,26 +39,11 @@ def reference():
 def written(tmp_path_factory):
     """Name -> every checkpoint of a run, as bytes, and the digest at its end."""
     found = {}
-    real = checkpoint.CheckpointFiles.write
-    with pytest.MonkeyPatch.context() as patch:
-        for name in RUNS:
-            contents = []
-
-            def write(self, content, contents=contents):
-                contents.append(content)
-                real(self, content)
-
-            patch.setattr(checkpoint.CheckpointFiles, "write", write)
-            path = tmp_path_factory.mktemp("run") / "run.ckpt"
-            net = run(name, fn.RunCheckpoint(path, seconds=EVERY_BATCH))
-            found[name] = contents, digest(net)
+    for name in RUNS:
+        path = tmp_path_factory.mktemp("run") / "run.ckpt"
+        contents, net = written_by(lambda every, name=name: run(name, every), path)
+        found[name] = contents, digest(net)
     return found
-
-
-def place(content):
-    """Epochs and steps done."""
-    said = files.configuration(content, "these bytes")["run"]
-    return said["epoch"], said["steps"]
 
 
 def gone_on(name, content, folder, **changed):

@@ -13,17 +13,15 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from checkpoints import ONLY_AT_THE_END, place, written_by
 from processes import python
 from sklearn.base import clone
 from sklearn_runs import RUNS, digest, make
 
 import fastnn as fn
-from fastnn import checkpoint, files
 from fastnn.sklearn import MLPClassifier, MLPRegressor
 
 HERE = Path(__file__).parent
-EVERY_BATCH = 1e-9  # seconds
-ONLY_AT_THE_END = 10**9  # epochs
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -37,26 +35,11 @@ def reference():
 def written(tmp_path_factory):
     """Name -> every checkpoint of a fit, as bytes, and the digest at its end."""
     found = {}
-    real = checkpoint.CheckpointFiles.write
-    with pytest.MonkeyPatch.context() as patch:
-        for name in RUNS:
-            contents = []
-
-            def write(self, content, contents=contents):
-                contents.append(content)
-                real(self, content)
-
-            patch.setattr(checkpoint.CheckpointFiles, "write", write)
-            path = tmp_path_factory.mktemp("run") / "run.ckpt"
-            model = make(name, checkpoint=fn.RunCheckpoint(path, seconds=EVERY_BATCH))
-            found[name] = contents, digest(model), model
+    for name in RUNS:
+        path = tmp_path_factory.mktemp("run") / "run.ckpt"
+        contents, model = written_by(lambda every, name=name: make(name, checkpoint=every), path)
+        found[name] = contents, digest(model), model
     return found
-
-
-def place(content):
-    """Epochs and steps done."""
-    said = files.configuration(content, "these bytes")["run"]
-    return said["epoch"], said["steps"]
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -10,19 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stream_runs
+from checkpoints import EVERY_BATCH, ONLY_AT_THE_END, place, written_by
 from processes import python
 from resume_runs import digest
 from snapshot import everything
 from stream_runs import RUNS, run
 
 import fastnn as fn
-from fastnn import checkpoint, files
+from fastnn import checkpoint
 from fastnn.packing import pack, unpack
 from fastnn.streams import StreamFit
 
 HERE = Path(__file__).parent
-EVERY_BATCH = 1e-9  # seconds
-ONLY_AT_THE_END = 10**9  # epochs
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +34,11 @@ def reference():
 def written(tmp_path_factory):
     """Name -> every checkpoint of a run, as bytes, and the digest at its end."""
     found = {}
-    real = checkpoint.CheckpointFiles.write
-    with pytest.MonkeyPatch.context() as patch:
-        for name in RUNS:
-            contents = []
-
-            def write(self, content, contents=contents):
-                contents.append(content)
-                real(self, content)
-
-            patch.setattr(checkpoint.CheckpointFiles, "write", write)
-            path = tmp_path_factory.mktemp("run") / "run.ckpt"
-            found[name] = contents, digest(run(name, fn.RunCheckpoint(path, seconds=EVERY_BATCH)))
+    for name in RUNS:
+        path = tmp_path_factory.mktemp("run") / "run.ckpt"
+        contents, net = written_by(lambda every, name=name: run(name, every), path)
+        found[name] = contents, digest(net)
     return found
-
-
-def place(content):
-    """Epochs and steps done."""
-    said = files.configuration(content, "these bytes")["run"]
-    return said["epoch"], said["steps"]
 
 
 def gone_on(name, content, folder, **changed):
