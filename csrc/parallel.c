@@ -13,7 +13,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 #if !defined(_WIN32)
-#define _GNU_SOURCE /* sched_getaffinity, syscall */
+#define _GNU_SOURCE /* pthread_setaffinity_np, syscall */
 #endif
 
 #include "parallel.h"
@@ -100,8 +100,8 @@ fnn_team *fnn_team_alone(void) {
 #include <stdlib.h>
 #include <unistd.h>
 #endif
-#if defined(__linux__)
-#include <sched.h>
+#if defined(FNN_THREADS_POSIX)
+#include "apart.h"
 #endif
 
 /* ---- the team and its barrier --------------------------------------------------------------------------------- */
@@ -131,11 +131,13 @@ struct fnn_team {
     fnn_gate barrier;
 
 #if defined(FNN_THREADS_POSIX)
-    alignas(CACHE_LINE) _Atomic int processor; /* where the caller was last seen, plus 1; 0: unknown */
     alignas(CACHE_LINE) _Atomic int working; /* workers that have not returned from work */
     fnn_gate finished;
     worker **workers;
     int n_workers;
+    fnn_place caller;
+    fnn_place **places;     /* of the caller and of each worker */
+    fnn_processors allowed; /* those the last caller could use */
     unsigned process; /* the process the workers live in */
     double ended;     /* when its last call did */
     fnn_team *next;   /* in the list of idle teams */
@@ -187,45 +189,15 @@ struct worker {
     fnn_team *team;
     int thread; /* its number in the team, from 1 */
     pthread_t handle;
-    alignas(CACHE_LINE) _Atomic int processor; /* as in the team */
+    fnn_place place;
 };
 
-/* A thread that wakes up is sometimes put on the processor of the one that woke it, which is spinning, while another
- * processor idles; both then take turns until the system notices, milliseconds later (seen often with Linux 6.18, after
- * an idle time of 30 ms: steps of 9 us took 180). So a thread that wakes up says where it is, and if another of its
- * team is there, asks to be elsewhere and at once lets go again: its affinity is what it was. */
-#if defined(__linux__)
-static _Atomic int *place_of(fnn_team *team, int thread) {
-    return thread == 0 ? &team->processor : &team->workers[thread - 1]->processor;
-}
-
+/* This thread has slept: woken where another of its team is, it moves, and the others wait longer meanwhile. */
 static void find_processor(fnn_team *team, int thread) {
-    cpu_set_t allowed, others;
-    int here = sched_getcpu(), shared = 0;
-    if (team->spins == 0 || here < 0 || here >= CPU_SETSIZE) return;
-    CPU_ZERO(&others); /* at first: where the others are */
-    for (int i = 0; i < team->threads; i++) {
-        const int there = i == thread ? -1 : atomic_load_explicit(place_of(team, i), memory_order_relaxed) - 1;
-        if (there >= 0) CPU_SET((size_t)there, &others);
-        shared |= there == here;
-    }
-    if (shared && sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
-        CPU_XOR(&others, &allowed, &others);
-        CPU_AND(&others, &allowed, &others); /* allowed, and nobody is there */
-        if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0) {
-            here = sched_getcpu();
-            sched_setaffinity(0, sizeof allowed, &allowed);
-            atomic_store_explicit(&team->spins, PATIENT_SPINS, memory_order_relaxed);
-        }
-    }
-    atomic_store_explicit(place_of(team, thread), here + 1, memory_order_relaxed);
+    if (team->spins == 0) return;
+    if (place_woken(team->places, team->threads, thread, &team->allowed))
+        atomic_store_explicit(&team->spins, PATIENT_SPINS, memory_order_relaxed);
 }
-#else
-static void find_processor(fnn_team *team, int thread) {
-    (void)team;
-    (void)thread;
-}
-#endif
 
 /* Kernels keep a few kilobytes on the stack; 8 MB for each worker would count against limits of address space. */
 enum { STACK_BYTES = 512 * 1024 };
@@ -246,15 +218,6 @@ static struct {
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 const char *fnn_threads_backend(void) { return "posix"; }
-
-static int cpus_available(void) {
-#if defined(__linux__)
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
-#endif
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (int)online : 1;
-}
 
 static void *worker_main(void *argument) {
     worker *self = argument;
@@ -279,7 +242,7 @@ static bool worker_add(fnn_team *team, const pthread_attr_t *attributes) {
     worker *added = allocate_aligned(sizeof *added);
     if (added == NULL) return false;
     gate_init(&added->start);
-    atomic_init(&added->processor, 0);
+    added->place = (fnn_place){.kept = false};
     added->team = team;
     added->thread = team->n_workers + 1;
     if (pthread_create(&added->handle, attributes, worker_main, added) != 0) {
@@ -288,6 +251,7 @@ static bool worker_add(fnn_team *team, const pthread_attr_t *attributes) {
         return false;
     }
     team->workers[team->n_workers++] = added;
+    team->places[team->n_workers] = &added->place;
     return true;
 }
 
@@ -306,6 +270,10 @@ static void team_grow(fnn_team *team, int threads) {
     worker **workers = realloc(team->workers, (size_t)(threads - 1) * sizeof *workers);
     if (workers == NULL) return;
     team->workers = workers;
+    fnn_place **places = realloc(team->places, (size_t)threads * sizeof *places);
+    if (places == NULL) return;
+    team->places = places;
+    team->places[0] = &team->caller;
 
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0) return;
@@ -335,6 +303,7 @@ static void team_dissolve(fnn_team *team) {
         free(team->workers[i]);
     }
     free(team->workers);
+    free(team->places);
     gate_destroy(&team->barrier);
     gate_destroy(&team->finished);
     free(team);
@@ -397,6 +366,19 @@ static void team_put_back(fnn_team *team) {
     }
 }
 
+/* Where threads run, and how long they look before they sleep. */
+static void team_place(fnn_team *team) {
+    fnn_processors allowed;
+    int processors = processors_allowed(&allowed);
+    if (processors == 0) processors = (int)sysconf(_SC_NPROCESSORS_ONLN); /* -1 when that is not known either */
+    const bool apart = team->threads <= processors, same = same_processors(&team->allowed, &allowed);
+    team->allowed = allowed;
+    team->spins = apart ? SPINS : 0;
+    place_caller(&team->caller);
+    for (int i = 0; i < team->threads - 1; i++)
+        place_worker(&team->workers[i]->place, team->workers[i]->handle, &team->caller, &allowed, same, apart);
+}
+
 int fnn_team_run(int threads, fnn_work work, void *context) {
     if (threads > MAX_THREADS) threads = MAX_THREADS;
     if (threads <= 1) return run_alone(work, context);
@@ -406,17 +388,17 @@ int fnn_team_run(int threads, fnn_work work, void *context) {
     if (threads > team->n_workers + 1) threads = team->n_workers + 1;
 
     team->threads = threads;
-    team->spins = threads <= cpus_available() ? SPINS : 0;
+    team_place(team);
     team->linger = fnn_seconds() - team->ended < SECONDS_BETWEEN_CALLS ? team->spins : 0;
     team->work = work;
     team->context = context;
-    find_processor(team, 0);
     atomic_store_explicit(&team->working, threads - 1, memory_order_relaxed);
     uint32_t seen = gate_number(&team->finished);
     for (int i = 0; i < threads - 1; i++) gate_open(&team->workers[i]->start);
 
     team_share(team, 0);
     if (threads > 1) gate_wait(&team->finished, seen, team->spins);
+    release_caller(&team->caller, &team->allowed);
     team->ended = fnn_seconds();
     team_put_back(team);
     return threads;

@@ -13,7 +13,7 @@ CSRC = ROOT / "csrc"
 # From the registers up. A file may include what lies in its own layer and below.
 C_LAYERS = ["simd", "kernels", "drivers"]
 # What only one file may know.
-THREADS = {"parallel.c", "parallel.h", "gate.h"}
+THREADS = {"parallel.c", "parallel.h", "apart.h", "gate.h"}
 FORBIDDEN_EVERYWHERE = {"Python.h", "numpy/arrayobject.h"}
 THREAD_HEADERS = {"omp.h", "pthread.h", "threads.h", "linux/futex.h"}
 VECTOR_HEADERS = {"immintrin.h", "arm_neon.h"}
