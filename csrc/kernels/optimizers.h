@@ -192,33 +192,46 @@ FNN_INLINE vf penalize_and_clip(const update_batch *b, vf p, vf g) {
     return g;
 }
 
-/* The loop of every rule; `special` (whether there is more than the rule), `states` and `rule` are constants where it
- * is inlined. */
-FNN_INLINE int update(const update_batch *b, const int special, const int states, vf (*rule)(vf, rule_input *)) {
-    rule_input r;
-    for (int i = 0; i < 8; i++) r.constant[i] = vf_set1(b->constants[i]);
-    const vf scale = vf_set1(b->scale);
-    vm finite = vm_first(VF_LANES);
-    for (ptrdiff_t i = 0; i < b->n; i += VF_LANES) {
-        const vm mask = vm_first(b->n - i);
-        vf p = vf_load_first(b->params + i, mask);
-        r.g = vf_mul(vf_load_first(b->grads + i, mask), scale);
-        if (special) {
-            r.g = penalize_and_clip(b, p, r.g);
-            p = vf_fnma(vf_set1(b->decay), p, p);
-        }
-        for (int s = 0; s < states; s++) r.state[s] = vf_load_first(b->state[s] + i, mask);
-        const vf updated = rule(p, &r);
-        /* Lanes behind the last parameter hold the rule's value at zeros, which may be 0 / 0. */
-        finite = vm_and(finite, vm_or(vm_finite(updated), vm_not(mask)));
-        vf_store_first(b->params + i, updated, mask);
-        for (int s = 0; s < states; s++) vf_store_first(b->state[s] + i, r.state[s], mask);
-        if (special && b->average) {
-            const vf average = vf_load_first(b->average + i, mask);
-            vf_store_first(b->average + i, vf_fma(vf_set1(b->share), vf_sub(updated, average), average), mask);
-        }
+/* One vector of parameters; `lanes` of it exist. Returns check, which is NaN once a new parameter is not finite. What is
+ * constant where it is inlined: `whole` (all lanes exist), `special` (whether there is more than the rule), `states`,
+ * `rule`. */
+FNN_INLINE vf update_vector(const update_batch *b, rule_input *r, ptrdiff_t i, const int whole, const int special,
+                            const int states, vf (*rule)(vf, rule_input *), vf check) {
+    const vm mask = vm_first(whole ? VF_LANES : b->n - i);
+    vf p = whole ? vf_load(b->params + i) : vf_load_first(b->params + i, mask);
+    r->g = vf_mul(whole ? vf_load(b->grads + i) : vf_load_first(b->grads + i, mask), vf_set1(b->scale));
+    if (special) {
+        r->g = penalize_and_clip(b, p, r->g);
+        p = vf_fnma(vf_set1(b->decay), p, p);
     }
-    return vm_any(vm_not(finite));
+    for (int s = 0; s < states; s++)
+        r->state[s] = whole ? vf_load(b->state[s] + i) : vf_load_first(b->state[s] + i, mask);
+    vf updated = rule(p, r);
+    /* Lanes behind the last parameter hold the rule's value at zeros, which may be 0 / 0. */
+    if (!whole) updated = vf_select(mask, updated, vf_zero());
+    if (whole) vf_store(b->params + i, updated); else vf_store_first(b->params + i, updated, mask);
+    for (int s = 0; s < states; s++) {
+        if (whole) vf_store(b->state[s] + i, r->state[s]); else vf_store_first(b->state[s] + i, r->state[s], mask);
+    }
+    if (special && b->average) {
+        vf average = whole ? vf_load(b->average + i) : vf_load_first(b->average + i, mask);
+        average = vf_fma(vf_set1(b->share), vf_sub(updated, average), average);
+        if (whole) vf_store(b->average + i, average); else vf_store_first(b->average + i, average, mask);
+    }
+    return vf_fma(updated, vf_zero(), check);
+}
+
+/* The loop of every rule. The batch is copied, so that its pointers and factors stay in registers: as far as the
+ * compiler knows, a store into the parameters might change them. */
+FNN_INLINE int update(const update_batch *batch, const int special, const int states, vf (*rule)(vf, rule_input *)) {
+    const update_batch b = *batch;
+    rule_input r;
+    for (int i = 0; i < 8; i++) r.constant[i] = vf_set1(b.constants[i]);
+    vf check = vf_zero();
+    ptrdiff_t i = 0;
+    for (; i + VF_LANES <= b.n; i += VF_LANES) check = update_vector(&b, &r, i, 1, special, states, rule, check);
+    if (i < b.n) check = update_vector(&b, &r, i, 0, special, states, rule, check);
+    return vm_any(vm_not(vm_eq(check, vf_zero())));
 }
 
 static int is_special(const update_batch *b) {
