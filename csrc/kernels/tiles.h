@@ -1,0 +1,210 @@
+/* tiles.h: the register tile of the matrix products, and the loop over tiles.
+ *
+ * A tile is `height` rows by one or two vectors of columns; each step over k loads the vectors of b, broadcasts one
+ * element of a per row, and fuses height x vectors multiply-adds into accumulators that never leave the registers.
+ * Every size of the tile is a constant where the body is inlined: a variable index into the accumulators would make
+ * the compiler keep them on the stack. Rows are shared out evenly over tiles (13 + 13 instead of 14 + 12), because a
+ * low tile cannot hide the latency of its chains.
+ */
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FASTNN_KERNELS_TILES_H
+#define FASTNN_KERNELS_TILES_H
+
+#include "../simd/simd.h"
+#include "kernels.h"
+
+/* Two columns of accumulators, two registers for b, two for what is broadcast: 14 rows with 32 registers, 6 with 16. */
+#define TILE_ROWS ((VF_REGISTERS - 4) / 2)
+#define PANEL (2 * VF_LANES)
+
+typedef struct {
+    ptrdiff_t k;
+    const real *a;
+    ptrdiff_t lda;
+    const real *b;
+    ptrdiff_t ldb;
+    const real *start; /* row of columns the chains start at; NULL: 0 or c */
+    real *c;
+    ptrdiff_t ldc;
+    ptrdiff_t columns; /* of the last vector: its other lanes are masked */
+    int accumulate;    /* the chains start at c */
+    const char *ahead; /* asked for early, an address for each step over k, ahead_step bytes apart; NULL: nothing */
+    ptrdiff_t ahead_step;
+} tile_arguments;
+
+/* Chains shorter than this are over before anything asked for could arrive. */
+#define SHORTEST_AHEAD 65
+
+/* The steps over k, whose accumulators stay in registers. */
+FNN_INLINE void tile_steps(const int height, const int vectors, const int masked, const int by_columns,
+                           const int asks_ahead, const tile_arguments *t, vm mask, vf (*sum)[2]) {
+    const ptrdiff_t lda = t->lda, ldb = t->ldb, ahead_step = t->ahead_step;
+    const real *a = t->a, *b = t->b;
+    const char *ahead = t->ahead;
+    for (ptrdiff_t l = t->k; l > 0; l--) {
+        vf row[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) {
+            const real *from = b + v * VF_LANES;
+            row[v] = masked && v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < height; i++) {
+            const vf x = vf_set1(by_columns ? a[i] : a[i * lda]);
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++) sum[i][v] = vf_fma(x, row[v], sum[i][v]);
+        }
+        if (asks_ahead) {
+            fnn_prefetch(ahead);
+            ahead += ahead_step;
+        }
+        a += by_columns ? lda : 1;
+        b += ldb;
+    }
+}
+
+/* c (height, columns) = start + a.b; a is read by rows (a[i.lda + l]) or by columns (a[l.lda + i]). masked: the last
+ * vector is partial. */
+FNN_INLINE void tile(const int height, const int vectors, const int masked, const int by_columns,
+                     const tile_arguments *t) {
+    const ptrdiff_t ldc = t->ldc;
+    real *c = t->c;
+    const vm mask = vm_first(t->columns);
+    vf sum[TILE_ROWS][2];
+    if (t->accumulate) {
+#pragma GCC unroll 16
+        for (int i = 0; i < height; i++) {
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++) {
+                const real *from = c + i * ldc + v * VF_LANES;
+                sum[i][v] = masked && v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
+            }
+        }
+    } else {
+        vf first[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) {
+            first[v] = vf_zero();
+            if (t->start) {
+                const real *from = t->start + v * VF_LANES;
+                first[v] = masked && v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
+            }
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < height; i++) {
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++) sum[i][v] = first[v];
+        }
+    }
+    if (t->ahead)
+        tile_steps(height, vectors, masked, by_columns, 1, t, mask, sum);
+    else
+        tile_steps(height, vectors, masked, by_columns, 0, t, mask, sum);
+#pragma GCC unroll 16
+    for (int i = 0; i < height; i++) {
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) {
+            real *to = c + i * ldc + v * VF_LANES;
+            if (masked && v == vectors - 1)
+                vf_store_first(to, sum[i][v], mask);
+            else
+                vf_store(to, sum[i][v]);
+        }
+    }
+}
+
+typedef void (*tile_function)(const tile_arguments *);
+
+/* One function per height, so that each is compiled with constant sizes; the six kinds are the three column forms
+ * (two vectors, two with the last masked, one masked) by the two ways to read a. */
+#define TILE_KINDS(height)                                                                            \
+    static void tile_rows_2_##height(const tile_arguments *t) { tile(height, 2, 0, 0, t); }           \
+    static void tile_rows_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 0, t); }          \
+    static void tile_rows_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 0, t); }          \
+    static void tile_columns_2_##height(const tile_arguments *t) { tile(height, 2, 0, 1, t); }        \
+    static void tile_columns_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 1, t); }       \
+    static void tile_columns_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 1, t); }
+#define LOW_HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#if VF_REGISTERS >= 32
+#define HEIGHTS(X) LOW_HEIGHTS(X) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#else
+#define HEIGHTS(X) LOW_HEIGHTS(X)
+#endif
+HEIGHTS(TILE_KINDS)
+
+#define ENTRY_ROWS_2(height) tile_rows_2_##height,
+#define ENTRY_ROWS_2M(height) tile_rows_2m_##height,
+#define ENTRY_ROWS_1M(height) tile_rows_1m_##height,
+#define ENTRY_COLUMNS_2(height) tile_columns_2_##height,
+#define ENTRY_COLUMNS_2M(height) tile_columns_2m_##height,
+#define ENTRY_COLUMNS_1M(height) tile_columns_1m_##height,
+/* tiles[by_columns][form][height - 1] */
+static const tile_function tiles[2][3][TILE_ROWS] = {
+    {{HEIGHTS(ENTRY_ROWS_2)}, {HEIGHTS(ENTRY_ROWS_2M)}, {HEIGHTS(ENTRY_ROWS_1M)}},
+    {{HEIGHTS(ENTRY_COLUMNS_2)}, {HEIGHTS(ENTRY_COLUMNS_2M)}, {HEIGHTS(ENTRY_COLUMNS_1M)}},
+};
+
+/* What tile number nth of a panel asks for ahead: other threads, perhaps on another part of the chip, have written much
+ * of what a product reads, and a processor does not see far enough by itself. By rows, every tile asks for its share of
+ * the next panel of b. By columns, tiles of the first panel ask for the next tile's columns of a, and the last two of
+ * each panel for the next panel of b. What the tile will write is asked for as well. */
+FNN_INLINE void ask_ahead(const int by_columns, tile_arguments *t, ptrdiff_t nth, ptrdiff_t n_tiles, ptrdiff_t height,
+                          int is_first_panel, const real *next_panel) {
+    for (ptrdiff_t i = 0; i < height; i++) {
+        fnn_prefetch_to_write(t->c + i * t->ldc);
+        fnn_prefetch_to_write(t->c + i * t->ldc + VF_LANES);
+    }
+    t->ahead = (const char *)t->b;
+    t->ahead_step = 0;
+    if (by_columns && is_first_panel && nth + 2 < n_tiles) {
+        t->ahead = (const char *)(t->a + height);
+        t->ahead_step = t->lda * (ptrdiff_t)sizeof(real);
+    } else if (by_columns && next_panel && nth + 2 >= n_tiles) {
+        t->ahead = (const char *)(next_panel + (nth + 1 < n_tiles ? 0 : VF_LANES));
+        t->ahead_step = t->ldb * (ptrdiff_t)sizeof(real);
+    } else if (!by_columns && next_panel && t->ldb != PANEL) { /* rows of b where the caller has them */
+        t->ahead = (const char *)(next_panel + (nth % 2 ? VF_LANES : 0));
+        t->ahead_step = t->ldb * (ptrdiff_t)sizeof(real);
+    } else if (!by_columns && next_panel) {
+        t->ahead_step = (PANEL * (ptrdiff_t)sizeof(real) + n_tiles - 1) / n_tiles;
+        t->ahead = (const char *)next_panel + nth * t->k * t->ahead_step;
+    }
+}
+
+/* The epilogue on a finished block of c that begins at row i and column j. */
+FNN_INLINE void apply_to(const FNN_TYPED(fnn_epilogue) * e, ptrdiff_t i, ptrdiff_t j, ptrdiff_t rows, ptrdiff_t columns,
+                         real *c, ptrdiff_t ldc) {
+    if (!e || !e->f) return;
+    const real *in = e->in ? e->in + i * e->ldin + j : c;
+    real *out = e->out ? e->out + i * e->ldout + j : c;
+    e->f(rows, columns, in, e->in ? e->ldin : ldc, out, e->out ? e->ldout : ldc, e->parameter);
+}
+
+/* All tiles of one product: panels outside, so that a panel of b stays near while the rows of a pass by. */
+FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda,
+                        const real *b, ptrdiff_t ldb, ptrdiff_t panel_stride, const real *start, int accumulate,
+                        real *c, ptrdiff_t ldc, const FNN_TYPED(fnn_epilogue) * epilogue) {
+    if (m <= 0) return;
+    const ptrdiff_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
+    const ptrdiff_t low = m / n_tiles, n_high = m % n_tiles; /* n_high tiles have low + 1 rows */
+    tile_arguments t = {.k = k, .lda = lda, .ldb = ldb, .ldc = ldc, .accumulate = accumulate};
+    for (ptrdiff_t j = 0; j < n; j += PANEL) {
+        const ptrdiff_t left = n - j, columns = left < PANEL ? left : PANEL;
+        const int form = left >= PANEL ? 0 : left > VF_LANES ? 1 : 2;
+        t.b = b + j / PANEL * panel_stride;
+        t.start = start ? start + j : NULL;
+        t.columns = form == 2 ? columns : columns - VF_LANES;
+        for (ptrdiff_t i = 0, nth = 0; i < m; nth++) {
+            const ptrdiff_t height = low + (nth < n_high);
+            t.a = by_columns ? a + i : a + i * lda;
+            t.c = c + i * ldc + j;
+            if (k >= SHORTEST_AHEAD)
+                ask_ahead(by_columns, &t, nth, n_tiles, height, j == 0, left > PANEL ? t.b + panel_stride : NULL);
+            tiles[by_columns][form][height - 1](&t);
+            apply_to(epilogue, i, j, height, columns, t.c, ldc);
+            i += height;
+        }
+    }
+}
+
+#endif
