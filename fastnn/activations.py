@@ -23,7 +23,7 @@ Formula = Callable[..., Any]  # of z, or of z and the parameter
 
 
 class ActivationFunction:
-    """One activation: call it to apply its formula to an array in float64, along the last axis.
+    """One activation, a row of ``fastnn.activations``: call it to apply its formula in float64. Made by fastnn.
 
     Attributes
     ----------
@@ -60,6 +60,17 @@ class ActivationFunction:
         self._function = function
 
     def __call__(self, z: ArrayLike) -> NDArray[np.float64]:
+        """The formula in float64.
+
+        Parameters
+        ----------
+        z : array-like (..., units)
+            Weighted sums; softmax is over the last axis.
+
+        Returns
+        -------
+        ndarray of the shape of z, float64
+        """
         parameters = () if self.parameter is None else (self.parameter,)
         a: NDArray[np.float64] = self._function(np.asarray(z, np.float64), *parameters)
         return a
@@ -112,12 +123,21 @@ def LeakyReLU(slope: float = 0.01) -> ActivationFunction:
     Parameters
     ----------
     slope : float, default 0.01
-        Not negative.
+        Not negative and finite.
 
     Returns
     -------
     ActivationFunction
         For ``Dense(units, fn.LeakyReLU(0.2))``; "leaky_relu(0.2)" is the same.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the slope is out of its range, or no number.
+
+    References
+    ----------
+    Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
 
     Examples
     --------
@@ -134,12 +154,21 @@ def ELU(alpha: float = 1.0) -> ActivationFunction:
     Parameters
     ----------
     alpha : float, default 1.0
-        Positive.
+        Positive and finite.
 
     Returns
     -------
     ActivationFunction
         For ``Dense(units, fn.ELU(0.5))``; "elu(0.5)" is the same.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If alpha is out of its range, or no number.
+
+    References
+    ----------
+    Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by exponential linear units, 2016.
 
     Examples
     --------
@@ -174,6 +203,8 @@ def linear(z: Rows) -> Any:
 def relu(z: Rows) -> Any:
     """Rectified linear unit: the usual choice for hidden layers. A unit whose z is never positive learns nothing more.
 
+    Nair & Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010.
+
     >>> activations["relu"]([-1.0, 2.0])
     array([0., 2.])
     """
@@ -205,6 +236,8 @@ def sigmoid(z: Rows) -> Any:
 def softmax(z: Rows) -> Any:
     """Probabilities of classes which exclude each other: positive, and summing to 1.
 
+    Bridle, "Probabilistic interpretation of feedforward classification network outputs", 1990.
+
     >>> activations["softmax"]([[1000.0, 1000.0]])
     array([[0.5, 0.5]])
     """
@@ -216,6 +249,8 @@ def softmax(z: Rows) -> Any:
 def softsign(z: Rows) -> Any:
     """Like tanh between -1 and 1, but without an exponential, and slower to saturate.
 
+    Bergstra, Desjardins, Lamblin & Bengio, "Quadratic polynomials learn better image features", 2009.
+
     >>> activations["softsign"]([-1.0, 3.0])
     array([-0.5 ,  0.75])
     """
@@ -225,6 +260,8 @@ def softsign(z: Rows) -> Any:
 @_row("z where z > 0, else p z", "1 where z > 0, else p", initializer="he_uniform")
 def leaky_relu(z: Rows, p: float = 0.01) -> Any:
     """ReLU with a small slope p below 0, so that no unit stops learning.
+
+    Maas, Hannun & Ng, "Rectifier nonlinearities improve neural network acoustic models", 2013.
 
     >>> activations["leaky_relu"]([-1.0, 2.0])
     array([-0.01,  2.  ])
@@ -298,6 +335,8 @@ def mish(z: Rows) -> Any:
 def softplus(z: Rows) -> Any:
     """A smooth ReLU, always positive: for scales and rates in a last layer.
 
+    Dugas et al., "Incorporating second-order functional knowledge for better option pricing", 2001.
+
     >>> activations["softplus"]([0.0, 100.0]).round(4)
     array([  0.6931, 100.    ])
     """
@@ -307,6 +346,8 @@ def softplus(z: Rows) -> Any:
 @_row("z / 6 + 1/2, clipped to 0..1", "1/6 where 0 < a < 1, else 0")
 def hard_sigmoid(z: Rows) -> Any:
     """A sigmoid of three straight lines: no exponential.
+
+    Howard et al., "Searching for MobileNetV3", 2019.
 
     >>> activations["hard_sigmoid"]([-4.0, 0.0, 4.0])
     array([0. , 0.5, 1. ])

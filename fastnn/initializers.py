@@ -28,7 +28,7 @@ Formula = Callable[..., Matrix]  # of u, inputs, units, and of the parameter
 
 
 class Initializer:
-    """One initializer.
+    """One initializer, a row of ``fastnn.initializers``: how the numbers of a tensor start. Made by fastnn.
 
     Attributes
     ----------
@@ -54,7 +54,23 @@ class Initializer:
         self._function = function
 
     def draw(self, *, seed: int, segment: int, shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
-        """The start of one tensor, the segment-th of its network."""
+        """The start of one tensor.
+
+        Parameters
+        ----------
+        seed : int
+            Not negative, below 2^64.
+        segment : int
+            Its number among the tensors of the network; each has random numbers of its own.
+        shape : (inputs, units)
+            Of a weight; a bias is (1, units).
+        dtype : numpy dtype
+            The network's.
+
+        Returns
+        -------
+        ndarray (inputs, units), dtype
+        """
         words = allocate(shape, np.uint32)
         _core.random_words(seed, _core.STREAM_INITIAL, segment, words.reshape(-1))
         u = (words + 0.5) * 2.0**-31 - 1.0  # exact: 33 bits
@@ -108,6 +124,11 @@ def Constant(value: float = 0.0) -> Initializer:
     -------
     Initializer
         For ``Dense(units, bias_initializer=fn.Constant(0.1))``; "constant(0.1)" is the same.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the value is not finite, or no number.
 
     Examples
     --------
