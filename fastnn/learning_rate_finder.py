@@ -35,7 +35,7 @@ SAFETY = 10.0  # how far below the rate of divergence a suggestion stays
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What ``Sequential.find_learning_rate`` found.
+    """What ``Sequential.find_learning_rate`` found; made by it.
 
     Attributes
     ----------
@@ -74,7 +74,8 @@ class RangeTest:
 
         Returns
         -------
-        Axes
+        matplotlib Axes
+            `ax`, or the new one.
 
         Raises
         ------
