@@ -193,6 +193,7 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     Parameters
     ----------
     path : str or path-like
+        The file.
 
     Returns
     -------
