@@ -81,6 +81,8 @@ def read_idx(path: str | os.PathLike[str]) -> Any:
     ------
     FileNotFoundError
         The path, or one of a folder's four files, is not there.
+    TypeError
+        The path is no path.
     ValueError
         A file is not idx, is damaged or cut short, or images and labels do not fit together.
 

@@ -206,6 +206,8 @@ def load(path: str | os.PathLike[str]) -> Sequential:
         If the file is no model, or damaged: a single changed bit is noticed.
     OSError
         If it cannot be read.
+    TypeError
+        If `path` is no path.
 
     Examples
     --------

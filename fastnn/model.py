@@ -937,8 +937,8 @@ class Sequential:
             If the network has no weights yet, or is being trained by another call.
         OSError
             If it cannot be written.
-        ValueError
-            If there is something else than a file under that name.
+        ValueError, TypeError
+            If there is something else than a file under that name, or `path` is no path.
 
         Examples
         --------
@@ -966,10 +966,13 @@ class Sequential:
         ------
         ModuleNotFoundError
             Without the package onnx: ``pip install onnx``, or ``pip install fastnn-cpu[onnx]``.
-        ValueError
-            If the network is larger than the 2 GiB that the format allows.
+        ValueError, TypeError
+            If the network is larger than the 2 GiB that the format allows, there is something else than a file under
+            that name, or `path` is no path.
         RuntimeError
             If the network has no weights yet.
+        OSError
+            If it cannot be written.
 
         Examples
         --------

@@ -252,8 +252,8 @@ class Normalization(Layer):
 
     Raises
     ------
-    ValueError
-        In ``Sequential``, if it is not the first layer.
+    ValueError, TypeError
+        If an argument is out of its range, or of another type; in ``Sequential``, if it is not the first layer.
 
     References
     ----------
