@@ -149,7 +149,7 @@ def LeakyReLU(slope: float = 0.01) -> ActivationFunction:
 
 
 def ELU(alpha: float = 1.0) -> ActivationFunction:
-    """The activation elu with an alpha of its own, the limit far below 0.
+    """The activation elu with an alpha of its own: far below 0 it goes to -alpha.
 
     Parameters
     ----------
@@ -193,7 +193,8 @@ def _row(formula: str, derivative: str, initializer: str = "glorot_uniform") -> 
 def linear(z: Rows) -> Any:
     """No activation: the weighted sum itself, for regression and for logits.
 
-    >>> activations["linear"]([-1.0, 2.0])
+    >>> import fastnn as fn
+    >>> fn.activations["linear"]([-1.0, 2.0])
     array([-1.,  2.])
     """
     return z
@@ -205,7 +206,8 @@ def relu(z: Rows) -> Any:
 
     Nair & Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010.
 
-    >>> activations["relu"]([-1.0, 2.0])
+    >>> import fastnn as fn
+    >>> fn.activations["relu"]([-1.0, 2.0])
     array([0., 2.])
     """
     return np.maximum(z, 0.0)
@@ -215,7 +217,8 @@ def relu(z: Rows) -> Any:
 def tanh(z: Rows) -> Any:
     """Hyperbolic tangent: smooth, between -1 and 1. Far from 0 its derivative vanishes.
 
-    >>> activations["tanh"]([0.0, 100.0])
+    >>> import fastnn as fn
+    >>> fn.activations["tanh"]([0.0, 100.0])
     array([0., 1.])
     """
     return np.tanh(z)
@@ -225,7 +228,8 @@ def tanh(z: Rows) -> Any:
 def sigmoid(z: Rows) -> Any:
     """Logistic function: squeezes z into 0..1, as the probability of yes in a last layer.
 
-    >>> activations["sigmoid"]([-1000.0, 0.0])
+    >>> import fastnn as fn
+    >>> fn.activations["sigmoid"]([-1000.0, 0.0])
     array([0. , 0.5])
     """
     small = np.exp(-np.abs(z))  # of the negative side only, so that nothing overflows
@@ -238,7 +242,8 @@ def softmax(z: Rows) -> Any:
 
     Bridle, "Probabilistic interpretation of feedforward classification network outputs", 1990.
 
-    >>> activations["softmax"]([[1000.0, 1000.0]])
+    >>> import fastnn as fn
+    >>> fn.activations["softmax"]([[1000.0, 1000.0]])
     array([[0.5, 0.5]])
     """
     shifted = np.exp(z - z.max(axis=-1, keepdims=True))
@@ -251,7 +256,8 @@ def softsign(z: Rows) -> Any:
 
     Bergstra, Desjardins, Lamblin & Bengio, "Quadratic polynomials learn better image features", 2009.
 
-    >>> activations["softsign"]([-1.0, 3.0])
+    >>> import fastnn as fn
+    >>> fn.activations["softsign"]([-1.0, 3.0])
     array([-0.5 ,  0.75])
     """
     return z / (1.0 + np.abs(z))
@@ -263,7 +269,8 @@ def leaky_relu(z: Rows, p: float = 0.01) -> Any:
 
     Maas, Hannun & Ng, "Rectifier nonlinearities improve neural network acoustic models", 2013.
 
-    >>> activations["leaky_relu"]([-1.0, 2.0])
+    >>> import fastnn as fn
+    >>> fn.activations["leaky_relu"]([-1.0, 2.0])
     array([-0.01,  2.  ])
     """
     return np.where(z > 0, z, p * z)
@@ -275,7 +282,8 @@ def elu(z: Rows, p: float = 1.0) -> Any:
 
     Clevert, Unterthiner & Hochreiter, "Fast and accurate deep network learning by exponential linear units", 2016.
 
-    >>> activations["elu"]([-100.0, 2.0])
+    >>> import fastnn as fn
+    >>> fn.activations["elu"]([-100.0, 2.0])
     array([-1.,  2.])
     """
     return np.where(z > 0, z, p * np.expm1(np.minimum(z, 0.0)))
@@ -287,7 +295,8 @@ def selu(z: Rows) -> Any:
 
     Klambauer et al., "Self-normalizing neural networks", 2017.
 
-    >>> activations["selu"]([-100.0, 1.0]).round(4)
+    >>> import fastnn as fn
+    >>> fn.activations["selu"]([-100.0, 1.0]).round(4)
     array([-1.7581,  1.0507])
     """
     scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
@@ -300,7 +309,8 @@ def gelu(z: Rows) -> Any:
 
     Hendrycks & Gimpel, "Gaussian error linear units", 2016.
 
-    >>> activations["gelu"]([-1.0, 0.0, 1.0]).round(4)
+    >>> import fastnn as fn
+    >>> fn.activations["gelu"]([-1.0, 0.0, 1.0]).round(4)
     array([-0.1587,  0.    ,  0.8413])
     """
     erfc = np.vectorize(math.erfc, otypes=[np.float64])
@@ -313,7 +323,8 @@ def silu(z: Rows) -> Any:
 
     Elfwing, Uchibe & Doya, "Sigmoid-weighted linear units for neural network function approximation", 2018.
 
-    >>> activations["silu"]([0.0, 100.0])
+    >>> import fastnn as fn
+    >>> fn.activations["silu"]([0.0, 100.0])
     array([  0., 100.])
     """
     return z * sigmoid(z)
@@ -325,7 +336,8 @@ def mish(z: Rows) -> Any:
 
     Misra, "Mish: a self regularized non-monotonic activation function", 2020.
 
-    >>> activations["mish"]([0.0, 100.0])
+    >>> import fastnn as fn
+    >>> fn.activations["mish"]([0.0, 100.0])
     array([  0., 100.])
     """
     return z * np.tanh(np.logaddexp(0.0, z))
@@ -337,7 +349,8 @@ def softplus(z: Rows) -> Any:
 
     Dugas et al., "Incorporating second-order functional knowledge for better option pricing", 2001.
 
-    >>> activations["softplus"]([0.0, 100.0]).round(4)
+    >>> import fastnn as fn
+    >>> fn.activations["softplus"]([0.0, 100.0]).round(4)
     array([  0.6931, 100.    ])
     """
     return np.logaddexp(0.0, z)
@@ -349,7 +362,8 @@ def hard_sigmoid(z: Rows) -> Any:
 
     Howard et al., "Searching for MobileNetV3", 2019.
 
-    >>> activations["hard_sigmoid"]([-4.0, 0.0, 4.0])
+    >>> import fastnn as fn
+    >>> fn.activations["hard_sigmoid"]([-4.0, 0.0, 4.0])
     array([0. , 0.5, 1. ])
     """
     return np.clip(z / 6.0 + 0.5, 0.0, 1.0)
@@ -361,7 +375,8 @@ def hard_swish(z: Rows) -> Any:
 
     Howard et al., "Searching for MobileNetV3", 2019.
 
-    >>> activations["hard_swish"]([-1.5, 1.5, 4.0])
+    >>> import fastnn as fn
+    >>> fn.activations["hard_swish"]([-1.5, 1.5, 4.0])
     array([-0.375,  1.125,  4.   ])
     """
     return z * hard_sigmoid(z)

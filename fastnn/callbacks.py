@@ -47,6 +47,8 @@ class Preparation:
 class Callback:
     """Base class of callbacks: override what you need, or define ``on_batch_end(net, step, logs)`` as well.
 
+    The logs of a batch are "loss", of this batch, and "learning_rate". Looking at each batch has a price.
+
     ``net.stop_training = True`` ends ``fit``; ``net.optimizer.learning_rate`` may be set. Epochs and steps are counted
     from 0 within the call of ``fit``.
 

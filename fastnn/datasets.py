@@ -50,6 +50,7 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     Examples
     --------
+    >>> from fastnn.datasets import load_digits
     >>> X, y = load_digits()
     >>> X.shape, y[:4].tolist()
     ((1797, 64), [0, 1, 2, 3])
@@ -88,6 +89,7 @@ def read_idx(path: str | os.PathLike[str]) -> Any:
 
     Examples
     --------
+    >>> from fastnn.datasets import read_idx
     >>> X_train, y_train, X_test, y_test = read_idx("/usr/share/datasets/fashion-mnist")  # doctest: +SKIP
     >>> X_train.shape  # doctest: +SKIP
     (60000, 784)

@@ -187,7 +187,7 @@ class Dense(Layer):
     Attributes
     ----------
     weight : ndarray (inputs, units), the network's dtype
-        A view: writing into it changes the network.
+        A view: writing into it changes the network. It is there once the network knows its inputs.
     bias : ndarray (units,), the network's dtype
         A view too.
 

@@ -172,7 +172,8 @@ def _in_range(value: object, argument: str, least: float, most: float, but: str 
 def mse(y: Rows, z: Rows) -> Any:
     """Mean squared error: the mean over the outputs, not their sum, so it does not grow with their number.
 
-    >>> losses["mse"]([[0.0, 0.0]], [[1.0, 3.0]])
+    >>> import fastnn as fn
+    >>> fn.losses["mse"]([[0.0, 0.0]], [[1.0, 3.0]])
     array([5.])
     """
     return ((z - y) ** 2).mean(axis=-1)
@@ -182,7 +183,8 @@ def mse(y: Rows, z: Rows) -> Any:
 def mae(y: Rows, z: Rows) -> Any:
     """Mean absolute error: learns the median, and an outlier pulls no harder than any other row.
 
-    >>> losses["mae"]([[0.0, 0.0]], [[1.0, -3.0]])
+    >>> import fastnn as fn
+    >>> fn.losses["mae"]([[0.0, 0.0]], [[1.0, -3.0]])
     array([2.])
     """
     return np.abs(z - y).mean(axis=-1)
@@ -233,7 +235,8 @@ losses.add("huber", Huber())
 def log_cosh(y: Rows, z: Rows) -> Any:
     """Logarithm of the hyperbolic cosine: half the square of small errors, the absolute value of large ones, smooth.
 
-    >>> losses["log_cosh"]([[0.0]], [[1.0]]).round(4)
+    >>> import fastnn as fn
+    >>> fn.losses["log_cosh"]([[0.0]], [[1.0]]).round(4)
     array([0.4338])
     """
     size = np.abs(z - y)
@@ -318,7 +321,8 @@ losses.add("quantile", Quantile())
 def poisson(y: Rows, z: Rows) -> Any:
     """Poisson regression: y counts events, and z is the logarithm of their expected number.
 
-    >>> losses["poisson"]([[3.0]], [[0.0]])
+    >>> import fastnn as fn
+    >>> fn.losses["poisson"]([[3.0]], [[0.0]])
     array([1.])
     """
     return (np.exp(z) - y * z).mean(axis=-1)
@@ -377,7 +381,8 @@ def hinge(y: Rows, z: Rows) -> Any:
 
     Cortes & Vapnik, "Support-vector networks", 1995.
 
-    >>> losses["hinge"]([[1.0], [0.0]], [[0.5], [0.5]])
+    >>> import fastnn as fn
+    >>> fn.losses["hinge"]([[1.0], [0.0]], [[0.5], [0.5]])
     array([0.5, 1.5])
     """
     return np.maximum(0.0, 1 - np.where(y > 0, 1.0, -1.0) * z).mean(axis=-1)
@@ -387,7 +392,8 @@ def hinge(y: Rows, z: Rows) -> Any:
 def binary_cross_entropy(y: Rows, z: Rows) -> Any:
     """Cross-entropy of independent yes-or-no questions, one per output: the mean over them. z are logits.
 
-    >>> losses["binary_cross_entropy"]([[1.0]], [[0.0]]).round(4)
+    >>> import fastnn as fn
+    >>> fn.losses["binary_cross_entropy"]([[1.0]], [[0.0]]).round(4)
     array([0.6931])
     """
     return (np.maximum(z, 0.0) - y * z + np.log1p(np.exp(-np.abs(z)))).mean(axis=-1)

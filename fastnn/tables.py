@@ -101,7 +101,7 @@ class Embedding(Layer):
     ------
     ValueError, TypeError
         If an argument is out of its range, or of another type; in ``Sequential``, if it is not the first layer, or the
-        first of a branch.
+        first of a branch; in ``fit``, if X does not hold whole numbers.
 
     References
     ----------
@@ -361,6 +361,11 @@ class Table(Layer):
         -------
         ndarray (categories + 1, units), the network's dtype
             The last row is the vector of the unknown category.
+
+        Raises
+        ------
+        AttributeError
+            If the column is not categorical, or the network does not know its inputs yet.
         """
         return self._tensor(f"weight[{column}]")
 

@@ -67,7 +67,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
         Of "adam".
     n_iter_no_change : int, default 10
-        Epochs without improvement that are one too few to stop.
+        Training stops after more than so many epochs in a row without improvement.
     max_fun : int, default 15000
         Calls of the loss that "lbfgs" may make.
     loss : str, object or function, default "log_loss"
