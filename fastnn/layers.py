@@ -337,7 +337,7 @@ class PReLU(Layer):
 
     Attributes
     ----------
-    slope : ndarray (inputs,)
+    slope : ndarray (inputs,), the network's dtype
         A view. Weight decay leaves it alone.
 
     Raises

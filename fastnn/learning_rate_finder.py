@@ -39,9 +39,9 @@ class RangeTest:
 
     Attributes
     ----------
-    learning_rates, losses : ndarray (steps,)
+    learning_rates, losses : ndarray (steps,), float64
         Of each batch that was trained; fewer than asked for if the loss diverged.
-    smoothed : ndarray (steps,)
+    smoothed : ndarray (steps,), float64
         The losses, each averaged with its neighbours.
     suggestion : float or None
         Where the smoothed loss falls fastest, and at most a tenth of where it diverged. None if it did neither.

@@ -83,7 +83,7 @@ class LayerNorm(Norm):
 
     Attributes
     ----------
-    weight, bias : ndarray (inputs,)
+    weight, bias : ndarray (inputs,), the network's dtype
         Views; they start at 1 and 0. Weight decay leaves them alone.
 
     Raises
@@ -126,7 +126,7 @@ class RMSNorm(Norm):
 
     Attributes
     ----------
-    weight, bias : ndarray (inputs,)
+    weight, bias : ndarray (inputs,), the network's dtype
         Views; they start at 1 and 0.
 
     Raises
@@ -181,9 +181,9 @@ class BatchNorm(Norm):
 
     Attributes
     ----------
-    weight, bias : ndarray (inputs,)
+    weight, bias : ndarray (inputs,), the network's dtype
         Views; they start at 1 and 0.
-    running_mean, running_variance : ndarray (inputs,)
+    running_mean, running_variance : ndarray (inputs,), the network's dtype
         Views; they start at 0 and 1, and are saved with the network.
 
     Raises
@@ -245,7 +245,7 @@ class Normalization(Layer):
 
     Attributes
     ----------
-    mean, scale : ndarray (inputs,)
+    mean, scale : ndarray (inputs,), the network's dtype
         Views: writing changes the network. Not trained.
     learned : bool
         Whether mean and scale are there; set it to False, and the next ``fit`` learns them anew.

@@ -94,7 +94,7 @@ class Embedding(Layer):
 
     Attributes
     ----------
-    weight : ndarray (categories + 1, units)
+    weight : ndarray (categories + 1, units), the network's dtype
         A view; the last row is the vector of the unknown category, which starts at 0.
 
     Raises
@@ -177,7 +177,7 @@ class Table(Layer):
         By column.
     texts : dict of int to tuple of str
         By column, what its categories are called, if it held text.
-    mean, scale : ndarray (numeric columns,)
+    mean, scale : ndarray (numeric columns,), the network's dtype
         Views; what was learned of the numeric columns.
 
     Raises

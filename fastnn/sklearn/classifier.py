@@ -94,7 +94,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     Attributes
     ----------
-    classes_ : ndarray (n_classes,)
+    classes_ : ndarray (n_classes,), the labels' dtype
+        The labels, sorted; of multi-label targets the columns' numbers.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, as views of the network's.
     loss_, best_loss_ : float
@@ -106,7 +107,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     n_iter_, t_ : int
         Epochs of the last fit; rows seen in all.
     n_layers_, n_outputs_, out_activation_ : int, int, str
+        Layers, input and output among them; columns of the output; its activation.
     n_features_in_, feature_names_in_ : int, ndarray
+        Columns of X, and their names: these only if X had some.
     history_ : dict of str to list of float
         Of the last fit: as ``History.history`` of the network, with "val_loss" for X_val, and metrics.
     network_ : Sequential
