@@ -23,7 +23,7 @@ Formula = Callable[..., Any]  # of z, or of z and the parameter
 
 
 class ActivationFunction:
-    """One activation: call it to apply its formula to an array in float64, along the last axis.
+    """One activation, a row of ``fastnn.activations``: call it to apply its formula in float64. Made by fastnn.
 
     Attributes
     ----------
@@ -60,6 +60,17 @@ class ActivationFunction:
         self._function = function
 
     def __call__(self, z: ArrayLike) -> NDArray[np.float64]:
+        """The formula in float64.
+
+        Parameters
+        ----------
+        z : array-like (..., units)
+            Weighted sums; softmax is over the last axis.
+
+        Returns
+        -------
+        ndarray of the shape of z, float64
+        """
         parameters = () if self.parameter is None else (self.parameter,)
         a: NDArray[np.float64] = self._function(np.asarray(z, np.float64), *parameters)
         return a
@@ -112,12 +123,21 @@ def LeakyReLU(slope: float = 0.01) -> ActivationFunction:
     Parameters
     ----------
     slope : float, default 0.01
-        Not negative.
+        Not negative and finite.
 
     Returns
     -------
     ActivationFunction
         For ``Dense(units, fn.LeakyReLU(0.2))``; "leaky_relu(0.2)" is the same.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the slope is out of its range, or no number.
+
+    References
+    ----------
+    Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
 
     Examples
     --------
@@ -129,17 +149,26 @@ def LeakyReLU(slope: float = 0.01) -> ActivationFunction:
 
 
 def ELU(alpha: float = 1.0) -> ActivationFunction:
-    """The activation elu with an alpha of its own, the limit far below 0.
+    """The activation elu with an alpha of its own: far below 0 it goes to -alpha.
 
     Parameters
     ----------
     alpha : float, default 1.0
-        Positive.
+        Positive and finite.
 
     Returns
     -------
     ActivationFunction
         For ``Dense(units, fn.ELU(0.5))``; "elu(0.5)" is the same.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If alpha is out of its range, or no number.
+
+    References
+    ----------
+    Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by exponential linear units, 2016.
 
     Examples
     --------
@@ -164,7 +193,8 @@ def _row(formula: str, derivative: str, initializer: str = "glorot_uniform") -> 
 def linear(z: Rows) -> Any:
     """No activation: the weighted sum itself, for regression and for logits.
 
-    >>> activations["linear"]([-1.0, 2.0])
+    >>> import fastnn as fn
+    >>> fn.activations["linear"]([-1.0, 2.0])
     array([-1.,  2.])
     """
     return z
@@ -174,7 +204,10 @@ def linear(z: Rows) -> Any:
 def relu(z: Rows) -> Any:
     """Rectified linear unit: the usual choice for hidden layers. A unit whose z is never positive learns nothing more.
 
-    >>> activations["relu"]([-1.0, 2.0])
+    Nair & Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010.
+
+    >>> import fastnn as fn
+    >>> fn.activations["relu"]([-1.0, 2.0])
     array([0., 2.])
     """
     return np.maximum(z, 0.0)
@@ -184,7 +217,8 @@ def relu(z: Rows) -> Any:
 def tanh(z: Rows) -> Any:
     """Hyperbolic tangent: smooth, between -1 and 1. Far from 0 its derivative vanishes.
 
-    >>> activations["tanh"]([0.0, 100.0])
+    >>> import fastnn as fn
+    >>> fn.activations["tanh"]([0.0, 100.0])
     array([0., 1.])
     """
     return np.tanh(z)
@@ -194,7 +228,8 @@ def tanh(z: Rows) -> Any:
 def sigmoid(z: Rows) -> Any:
     """Logistic function: squeezes z into 0..1, as the probability of yes in a last layer.
 
-    >>> activations["sigmoid"]([-1000.0, 0.0])
+    >>> import fastnn as fn
+    >>> fn.activations["sigmoid"]([-1000.0, 0.0])
     array([0. , 0.5])
     """
     small = np.exp(-np.abs(z))  # of the negative side only, so that nothing overflows
@@ -205,7 +240,10 @@ def sigmoid(z: Rows) -> Any:
 def softmax(z: Rows) -> Any:
     """Probabilities of classes which exclude each other: positive, and summing to 1.
 
-    >>> activations["softmax"]([[1000.0, 1000.0]])
+    Bridle, "Probabilistic interpretation of feedforward classification network outputs", 1990.
+
+    >>> import fastnn as fn
+    >>> fn.activations["softmax"]([[1000.0, 1000.0]])
     array([[0.5, 0.5]])
     """
     shifted = np.exp(z - z.max(axis=-1, keepdims=True))
@@ -216,7 +254,10 @@ def softmax(z: Rows) -> Any:
 def softsign(z: Rows) -> Any:
     """Like tanh between -1 and 1, but without an exponential, and slower to saturate.
 
-    >>> activations["softsign"]([-1.0, 3.0])
+    Bergstra, Desjardins, Lamblin & Bengio, "Quadratic polynomials learn better image features", 2009.
+
+    >>> import fastnn as fn
+    >>> fn.activations["softsign"]([-1.0, 3.0])
     array([-0.5 ,  0.75])
     """
     return z / (1.0 + np.abs(z))
@@ -226,7 +267,10 @@ def softsign(z: Rows) -> Any:
 def leaky_relu(z: Rows, p: float = 0.01) -> Any:
     """ReLU with a small slope p below 0, so that no unit stops learning.
 
-    >>> activations["leaky_relu"]([-1.0, 2.0])
+    Maas, Hannun & Ng, "Rectifier nonlinearities improve neural network acoustic models", 2013.
+
+    >>> import fastnn as fn
+    >>> fn.activations["leaky_relu"]([-1.0, 2.0])
     array([-0.01,  2.  ])
     """
     return np.where(z > 0, z, p * z)
@@ -238,7 +282,8 @@ def elu(z: Rows, p: float = 1.0) -> Any:
 
     Clevert, Unterthiner & Hochreiter, "Fast and accurate deep network learning by exponential linear units", 2016.
 
-    >>> activations["elu"]([-100.0, 2.0])
+    >>> import fastnn as fn
+    >>> fn.activations["elu"]([-100.0, 2.0])
     array([-1.,  2.])
     """
     return np.where(z > 0, z, p * np.expm1(np.minimum(z, 0.0)))
@@ -250,7 +295,8 @@ def selu(z: Rows) -> Any:
 
     Klambauer et al., "Self-normalizing neural networks", 2017.
 
-    >>> activations["selu"]([-100.0, 1.0]).round(4)
+    >>> import fastnn as fn
+    >>> fn.activations["selu"]([-100.0, 1.0]).round(4)
     array([-1.7581,  1.0507])
     """
     scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
@@ -263,7 +309,8 @@ def gelu(z: Rows) -> Any:
 
     Hendrycks & Gimpel, "Gaussian error linear units", 2016.
 
-    >>> activations["gelu"]([-1.0, 0.0, 1.0]).round(4)
+    >>> import fastnn as fn
+    >>> fn.activations["gelu"]([-1.0, 0.0, 1.0]).round(4)
     array([-0.1587,  0.    ,  0.8413])
     """
     erfc = np.vectorize(math.erfc, otypes=[np.float64])
@@ -276,7 +323,8 @@ def silu(z: Rows) -> Any:
 
     Elfwing, Uchibe & Doya, "Sigmoid-weighted linear units for neural network function approximation", 2018.
 
-    >>> activations["silu"]([0.0, 100.0])
+    >>> import fastnn as fn
+    >>> fn.activations["silu"]([0.0, 100.0])
     array([  0., 100.])
     """
     return z * sigmoid(z)
@@ -288,7 +336,8 @@ def mish(z: Rows) -> Any:
 
     Misra, "Mish: a self regularized non-monotonic activation function", 2020.
 
-    >>> activations["mish"]([0.0, 100.0])
+    >>> import fastnn as fn
+    >>> fn.activations["mish"]([0.0, 100.0])
     array([  0., 100.])
     """
     return z * np.tanh(np.logaddexp(0.0, z))
@@ -298,7 +347,10 @@ def mish(z: Rows) -> Any:
 def softplus(z: Rows) -> Any:
     """A smooth ReLU, always positive: for scales and rates in a last layer.
 
-    >>> activations["softplus"]([0.0, 100.0]).round(4)
+    Dugas et al., "Incorporating second-order functional knowledge for better option pricing", 2001.
+
+    >>> import fastnn as fn
+    >>> fn.activations["softplus"]([0.0, 100.0]).round(4)
     array([  0.6931, 100.    ])
     """
     return np.logaddexp(0.0, z)
@@ -308,7 +360,10 @@ def softplus(z: Rows) -> Any:
 def hard_sigmoid(z: Rows) -> Any:
     """A sigmoid of three straight lines: no exponential.
 
-    >>> activations["hard_sigmoid"]([-4.0, 0.0, 4.0])
+    Howard et al., "Searching for MobileNetV3", 2019.
+
+    >>> import fastnn as fn
+    >>> fn.activations["hard_sigmoid"]([-4.0, 0.0, 4.0])
     array([0. , 0.5, 1. ])
     """
     return np.clip(z / 6.0 + 0.5, 0.0, 1.0)
@@ -320,7 +375,8 @@ def hard_swish(z: Rows) -> Any:
 
     Howard et al., "Searching for MobileNetV3", 2019.
 
-    >>> activations["hard_swish"]([-1.5, 1.5, 4.0])
+    >>> import fastnn as fn
+    >>> fn.activations["hard_swish"]([-1.5, 1.5, 4.0])
     array([-0.375,  1.125,  4.   ])
     """
     return z * hard_sigmoid(z)

@@ -47,6 +47,8 @@ class Preparation:
 class Callback:
     """Base class of callbacks: override what you need, or define ``on_batch_end(net, step, logs)`` as well.
 
+    The logs of a batch are "loss", of this batch, and "learning_rate". Looking at each batch has a price.
+
     ``net.stop_training = True`` ends ``fit``; ``net.optimizer.learning_rate`` may be set. Epochs and steps are counted
     from 0 within the call of ``fit``.
 
@@ -68,16 +70,43 @@ class Callback:
         """Begin anew: check what can be checked, and allocate. An error here leaves the network as it was."""
 
     def on_fit_begin(self, net: Sequential) -> None:
-        """Before the first step."""
+        """Before the first step.
+
+        Parameters
+        ----------
+        net : Sequential
+            The network that is trained.
+        """
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: dict[str, float]) -> None:
-        """After each epoch, with what was measured."""
+        """After each epoch, with what was measured.
+
+        Parameters
+        ----------
+        net : Sequential
+            The network that is trained.
+        epoch : int
+            Counted from 0 within the call of ``fit``.
+        logs : dict of str to float
+            "loss", each metric, "val_loss" and "val_..." with validation data, "learning_rate" and "seconds".
+        """
 
     def on_fit_end(self, net: Sequential) -> None:
-        """After the last epoch, however it came to be the last, except by an exception."""
+        """After the last epoch, however it came to be the last, except by an exception.
+
+        Parameters
+        ----------
+        net : Sequential
+            The network that was trained.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """What is to be remembered in a checkpoint, by name: arrays, and numbers, text, lists and dicts of them.
+        """What is to be remembered in a checkpoint.
+
+        Returns
+        -------
+        dict
+            By name: arrays, and numbers, text, lists and dicts of them.
 
         Examples
         --------
@@ -95,7 +124,13 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """When training goes on from a checkpoint, after ``on_fit_begin``: state is what ``state_dict`` gave."""
+        """When training goes on from a checkpoint, after ``on_fit_begin``.
+
+        Parameters
+        ----------
+        state : dict
+            What ``state_dict`` gave.
+        """
 
 
 class LambdaCallback(Callback):
@@ -105,6 +140,11 @@ class LambdaCallback(Callback):
     ----------
     on_fit_begin, on_epoch_end, on_batch_end, on_fit_end : function, optional
         Called as f(net), f(net, epoch, logs), f(net, step, logs) and f(net). At least one.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no function, or all are None.
 
     Examples
     --------
@@ -139,7 +179,7 @@ class TimeLimit(Callback):
     Parameters
     ----------
     seconds : float
-        From the beginning of ``fit``, in seconds.
+        From the beginning of ``fit``, in seconds; above 0.
     per_batch : bool, default False
         End with a batch instead, in the middle of an epoch. Looking at the clock after each batch has a price.
 
@@ -147,6 +187,11 @@ class TimeLimit(Callback):
     ----------
     out_of_time : bool
         Whether it ended the last ``fit``. With a checkpoint, ``resume=True`` goes on where it did, then.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type.
 
     Examples
     --------

@@ -32,8 +32,13 @@ class RunCheckpoint:
     epochs : int, optional
         Write after every so many epochs.
     seconds : float, optional
-        Write when so much time has gone by since the last one, also in the middle of an epoch. Both may be given;
+        Write when so many seconds have gone by since the last one, also in the middle of an epoch. Both may be given;
         default, if neither is: 60 seconds.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type. What ``fit`` raises about the file: docs/resume.md.
 
     Examples
     --------

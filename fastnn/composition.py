@@ -53,11 +53,17 @@ class Residual(Layer):
     layers : list of Layer
         f; its output must have as many columns as its input.
     trainable, learning_rate_factor, name
-        As of all layers; they hold for everything inside.
+        As of every layer (:class:`Layer`); they hold for everything inside.
 
     Attributes
     ----------
     layers : tuple of Layer
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is something else among the layers, or a layer twice; in ``Sequential``, if the columns of f differ
+        from those of x.
 
     References
     ----------
@@ -157,11 +163,16 @@ class Concat(Branches):
     branches : list of lists of Layer
         An empty list hands on the input itself.
     trainable, learning_rate_factor, name
-        As of all layers; they hold for everything inside.
+        As of every layer (:class:`Layer`); they hold for everything inside.
 
     Attributes
     ----------
     branches : tuple of tuples of Layer
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a branch is no list of layers, or a layer is there twice.
 
     References
     ----------
@@ -206,12 +217,18 @@ class Split(Branches):
     branches : list of lists of Layer
         As many; an empty list hands on its columns.
     trainable, learning_rate_factor, name
-        As of all layers; they hold for everything inside.
+        As of every layer (:class:`Layer`); they hold for everything inside.
 
     Attributes
     ----------
     columns : tuple of int
     branches : tuple of tuples of Layer
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a branch is no list of layers, a layer is there twice, or there are not as many branches as numbers of
+        columns; in ``Sequential``, if the input has another number of columns.
 
     Examples
     --------

@@ -50,6 +50,7 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     Examples
     --------
+    >>> from fastnn.datasets import load_digits
     >>> X, y = load_digits()
     >>> X.shape, y[:4].tolist()
     ((1797, 64), [0, 1, 2, 3])
@@ -81,11 +82,14 @@ def read_idx(path: str | os.PathLike[str]) -> Any:
     ------
     FileNotFoundError
         The path, or one of a folder's four files, is not there.
+    TypeError
+        The path is no path.
     ValueError
         A file is not idx, is damaged or cut short, or images and labels do not fit together.
 
     Examples
     --------
+    >>> from fastnn.datasets import read_idx
     >>> X_train, y_train, X_test, y_test = read_idx("/usr/share/datasets/fashion-mnist")  # doctest: +SKIP
     >>> X_train.shape  # doctest: +SKIP
     (60000, 784)

@@ -119,9 +119,18 @@ class Precision(_Averaged):
         together; the mean by the weight of each. None: of a single output the precision of yes, else "macro". With
         another word a single output has the two classes no and yes. The name is then "precision_macro" and so on.
 
+    Raises
+    ------
+    ValueError
+        If average is something else.
+
     Notes
     -----
     A class nobody is said to be of counts as 0.
+
+    References
+    ----------
+    van Rijsbergen, Information Retrieval, 1979.
 
     Examples
     --------
@@ -144,9 +153,18 @@ class Recall(_Averaged):
     average : {None, "macro", "micro", "weighted"}, default None
         Over classes or questions, as in :class:`Precision`. The name is then "recall_macro" and so on.
 
+    Raises
+    ------
+    ValueError
+        If average is something else.
+
     Notes
     -----
     A class nobody is of counts as 0, if somebody is said to be.
+
+    References
+    ----------
+    van Rijsbergen, Information Retrieval, 1979.
 
     Examples
     --------
@@ -168,6 +186,11 @@ class F1(_Averaged):
     ----------
     average : {None, "macro", "micro", "weighted"}, default None
         Over classes or questions, as in :class:`Precision`. The name is then "f1_macro" and so on.
+
+    Raises
+    ------
+    ValueError
+        If average is something else.
 
     Notes
     -----

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 class DivergenceError(ArithmeticError):
     """Training stopped because a loss or a weight was no longer a finite number.
 
-    After ``fit`` the network holds the weights of the last completed epoch, and the optimizer starts anew.
+    An ArithmeticError, raised by fastnn. After ``fit`` the network holds the weights of the last completed epoch, and
+    the optimizer starts anew.
 
     Attributes
     ----------
     epoch, batch : int or None
-        Where it happened, counted from 0 within the call of ``fit``; None in ``train_step``.
+        Where it happened, counted from 0 within the call of ``fit``; None in ``train_step`` and ``Optimizer.step``.
     learning_rate : float
         The learning rate at that step.
 

@@ -193,6 +193,7 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     Parameters
     ----------
     path : str or path-like
+        The file.
 
     Returns
     -------
@@ -205,6 +206,8 @@ def load(path: str | os.PathLike[str]) -> Sequential:
         If the file is no model, or damaged: a single changed bit is noticed.
     OSError
         If it cannot be read.
+    TypeError
+        If `path` is no path.
 
     Examples
     --------

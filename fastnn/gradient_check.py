@@ -45,8 +45,10 @@ def check_gradients(
     ----------
     net : Sequential
         Is not changed.
-    X, y, loss, sample_weight
+    X, y, loss
         As in ``Sequential.fit``; a few dozen rows are enough.
+    sample_weight
+        As in ``Sequential.fit``.
     tol : float, default 1e-7
         Errors above it raise.
 
@@ -59,8 +61,8 @@ def check_gradients(
     ------
     AssertionError
         Beyond `tol`, naming the parameter that is worst.
-    ValueError
-        If every layer is frozen.
+    ValueError, TypeError
+        If an argument does not fit, or every layer is frozen.
 
     Examples
     --------

@@ -41,17 +41,18 @@ SMALL_UPDATE = 1e-7
 
 @dataclass(frozen=True)
 class LayerHealth:
-    """What was found out about one layer.
+    """What was found out about one layer; None is what was not looked at. Made by ``Sequential.health`` and ``fit``.
 
     Attributes
     ----------
     layer : str
         Which one.
     activation : str
+        Its name; of a layer without any, the name of the layer's class.
     dead : float or None
-        Share of units that were never above 0, for any row; of activations cut off at 0.
+        Share, 0 to 1, of units that were above 0 for no row; of relu, leaky_relu, elu and selu.
     saturated : float or None
-        Share of outputs at the ends of the range; of bounded activations.
+        Share, 0 to 1, of outputs at the ends of the range; of bounded activations.
     finite : bool or None
         Whether all outputs were finite numbers.
     gradient : float or None
@@ -83,11 +84,12 @@ class LayerHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """What was found: print it, or look at its parts.
+    """What was found: print it, or look at its parts. Made by ``Sequential.health`` and ``fit``.
 
     Attributes
     ----------
     layers : tuple of LayerHealth
+        In the order of the network; of ``fit`` only those that something was found out about.
     warnings : tuple of str
         In plain words, what is wrong and what to try; empty if nothing is.
 
@@ -101,7 +103,7 @@ class Health:
     layer 0  relu        100.0%          -
     layer 1  linear           -          -
     ! layer 0 (relu): 100 % of its units are 0 for every row, so they no longer learn (dying ReLUs). Try a lower \
-learning rate, inputs of about unit size, or leaky_relu
+    learning rate, inputs of about unit size, or leaky_relu
     """
 
     layers: tuple[LayerHealth, ...]

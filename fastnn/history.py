@@ -7,13 +7,13 @@ from .health import Health, about_curves
 
 
 class History:
-    """What ``fit`` returns, and ``net.history`` while it runs.
+    """What ``fit`` returns, and ``net.history`` while it runs. Made by ``fit``.
 
     Attributes
     ----------
     history : dict of str to list of float
         One value per completed epoch: "loss", each metric, "val_loss" and "val_..." with validation data,
-        "learning_rate" and "seconds".
+        "learning_rate" of its last step and "seconds" that it took.
     loss : str
         The name of the loss.
     optimizer : str

@@ -28,7 +28,7 @@ Formula = Callable[..., Matrix]  # of u, inputs, units, and of the parameter
 
 
 class Initializer:
-    """One initializer.
+    """One initializer, a row of ``fastnn.initializers``: how the numbers of a tensor start. Made by fastnn.
 
     Attributes
     ----------
@@ -54,7 +54,23 @@ class Initializer:
         self._function = function
 
     def draw(self, *, seed: int, segment: int, shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
-        """The start of one tensor, the segment-th of its network."""
+        """The start of one tensor.
+
+        Parameters
+        ----------
+        seed : int
+            Not negative, below 2^64.
+        segment : int
+            Its number among the tensors of the network; each has random numbers of its own.
+        shape : (inputs, units)
+            Of a weight; a bias is (1, units).
+        dtype : numpy dtype
+            The network's.
+
+        Returns
+        -------
+        ndarray (inputs, units), dtype
+        """
         words = allocate(shape, np.uint32)
         _core.random_words(seed, _core.STREAM_INITIAL, segment, words.reshape(-1))
         u = (words + 0.5) * 2.0**-31 - 1.0  # exact: 33 bits
@@ -109,6 +125,11 @@ def Constant(value: float = 0.0) -> Initializer:
     Initializer
         For ``Dense(units, bias_initializer=fn.Constant(0.1))``; "constant(0.1)" is the same.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If the value is not finite, or no number.
+
     Examples
     --------
     >>> import fastnn as fn
@@ -137,7 +158,8 @@ def _row(formula: str) -> Callable[[Formula], Formula]:
 def glorot_uniform(u: Matrix, inputs: int, units: int) -> Matrix:
     """Keeps the variance of signals and gradients through layers such as tanh (Glorot & Bengio 2010).
 
-    >>> bool(abs(initializers["glorot_uniform"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 1)
+    >>> import fastnn as fn
+    >>> bool(abs(fn.initializers["glorot_uniform"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 1)
     True
     """
     return u * math.sqrt(6.0 / (inputs + units))
@@ -147,7 +169,8 @@ def glorot_uniform(u: Matrix, inputs: int, units: int) -> Matrix:
 def he_uniform(u: Matrix, inputs: int, units: int) -> Matrix:
     """Keeps the variance through ReLU layers, which silence half of their units (He et al. 2015).
 
-    >>> bool(abs(initializers["he_uniform"].draw(seed=0, segment=0, shape=(6, 3), dtype="f8")).max() < 1)
+    >>> import fastnn as fn
+    >>> bool(abs(fn.initializers["he_uniform"].draw(seed=0, segment=0, shape=(6, 3), dtype="f8")).max() < 1)
     True
     """
     return u * math.sqrt(6.0 / inputs)
@@ -157,7 +180,8 @@ def he_uniform(u: Matrix, inputs: int, units: int) -> Matrix:
 def lecun_uniform(u: Matrix, inputs: int, units: int) -> Matrix:
     """Variance 1 / inputs, for activations that keep variance by themselves, as selu (LeCun et al. 1998).
 
-    >>> bool(abs(initializers["lecun_uniform"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 1)
+    >>> import fastnn as fn
+    >>> bool(abs(fn.initializers["lecun_uniform"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 1)
     True
     """
     return u * math.sqrt(3.0 / inputs)
@@ -180,7 +204,8 @@ def _normal(u: Matrix) -> Matrix:
 def glorot_normal(u: Matrix, inputs: int, units: int) -> Matrix:
     """As glorot_uniform, with normal numbers, not truncated (Glorot & Bengio 2010).
 
-    >>> bool(abs(initializers["glorot_normal"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 4)
+    >>> import fastnn as fn
+    >>> bool(abs(fn.initializers["glorot_normal"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 4)
     True
     """
     return _normal(u) * math.sqrt(2.0 / (inputs + units))
@@ -190,7 +215,8 @@ def glorot_normal(u: Matrix, inputs: int, units: int) -> Matrix:
 def he_normal(u: Matrix, inputs: int, units: int) -> Matrix:
     """As he_uniform, with normal numbers, not truncated (He et al. 2015).
 
-    >>> bool(abs(initializers["he_normal"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 6)
+    >>> import fastnn as fn
+    >>> bool(abs(fn.initializers["he_normal"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 6)
     True
     """
     return _normal(u) * math.sqrt(2.0 / inputs)
@@ -200,7 +226,8 @@ def he_normal(u: Matrix, inputs: int, units: int) -> Matrix:
 def lecun_normal(u: Matrix, inputs: int, units: int) -> Matrix:
     """As lecun_uniform, with normal numbers, not truncated: what the paper of selu has (Klambauer et al. 2017).
 
-    >>> bool(abs(initializers["lecun_normal"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 4)
+    >>> import fastnn as fn
+    >>> bool(abs(fn.initializers["lecun_normal"].draw(seed=0, segment=0, shape=(3, 3), dtype="f8")).max() < 4)
     True
     """
     return _normal(u) * math.sqrt(1.0 / inputs)
@@ -218,7 +245,8 @@ def orthogonal(u: Matrix, inputs: int, units: int) -> Matrix:
     Saxe, McClelland & Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
     2014. By Gram-Schmidt of normal vectors, which gives every orthogonal matrix the same chance.
 
-    >>> w = initializers["orthogonal"].draw(seed=0, segment=0, shape=(5, 3), dtype="f8")
+    >>> import fastnn as fn
+    >>> w = fn.initializers["orthogonal"].draw(seed=0, segment=0, shape=(5, 3), dtype="f8")
     >>> [round(abs(float(w[:, 0] @ w[:, j])), 12) for j in range(3)]
     [1.0, 0.0, 0.0]
     """
@@ -270,7 +298,8 @@ def _product(use: int, a: Matrix, b: Matrix, shape: tuple[int, int]) -> Matrix:
 def zeros(u: Matrix, inputs: int, units: int) -> Matrix:
     """All zero: for biases. As weights of a hidden layer it keeps all units alike for ever.
 
-    >>> initializers["zeros"].draw(seed=0, segment=0, shape=(1, 2), dtype="f8")
+    >>> import fastnn as fn
+    >>> fn.initializers["zeros"].draw(seed=0, segment=0, shape=(1, 2), dtype="f8")
     array([[0., 0.]])
     """
     return np.zeros_like(u)
@@ -280,7 +309,8 @@ def zeros(u: Matrix, inputs: int, units: int) -> Matrix:
 def ones(u: Matrix, inputs: int, units: int) -> Matrix:
     """All one: for scales.
 
-    >>> initializers["ones"].draw(seed=0, segment=0, shape=(1, 2), dtype="f8")
+    >>> import fastnn as fn
+    >>> fn.initializers["ones"].draw(seed=0, segment=0, shape=(1, 2), dtype="f8")
     array([[1., 1.]])
     """
     return np.ones_like(u)
@@ -290,7 +320,8 @@ def ones(u: Matrix, inputs: int, units: int) -> Matrix:
 def constant(u: Matrix, inputs: int, units: int, p: float = 0.0) -> Matrix:
     """All p: "constant(0.1)" or ``fn.Constant(0.1)``.
 
-    >>> initializers["constant"].with_parameter(0.1).draw(seed=0, segment=0, shape=(1, 2), dtype="f8")
+    >>> import fastnn as fn
+    >>> fn.initializers["constant"].with_parameter(0.1).draw(seed=0, segment=0, shape=(1, 2), dtype="f8")
     array([[0.1, 0.1]])
     """
     return np.full_like(u, p)

@@ -58,6 +58,7 @@ def from_torch(
     epsilon : float, default 1e-5
         Of norms, which a state_dict does not hold.
     dtype : {"float32", "float64"}, default "float32"
+        Of the new network.
 
     Returns
     -------
@@ -66,8 +67,8 @@ def from_torch(
 
     Raises
     ------
-    ValueError
-        If a shape does not fit, or a module is of another kind.
+    ValueError, TypeError
+        If an argument is of another type, a shape does not fit, or a module is of a kind that is not known.
 
     Notes
     -----
@@ -117,6 +118,7 @@ def from_keras(
     epsilon : float, default 1e-3
         Of norms, which the list does not hold.
     dtype : {"float32", "float64"}, default "float32"
+        Of the new network.
 
     Returns
     -------
@@ -125,8 +127,8 @@ def from_keras(
 
     Raises
     ------
-    ValueError
-        If a shape does not fit, or may mean several things.
+    ValueError, TypeError
+        If an argument is of another type, a shape does not fit, or may mean several things.
 
     Examples
     --------

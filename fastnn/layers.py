@@ -37,16 +37,28 @@ DEFAULTS: dict[str, Any] = {  # not worth showing
 
 
 class Layer:
-    """What all layers share.
+    """What all layers share: the base class, no layer itself.
 
-    Attributes
+    Parameters
     ----------
-    name : str or None
+    name : str, optional
         For the summary and error messages.
-    trainable : bool
+    trainable : bool, default True
         False freezes the layer's numbers; may be changed between calls of ``fit``.
-    learning_rate_factor : float
-        Multiplies the optimizer's learning rate for this layer.
+    learning_rate_factor : float, default 1
+        Not negative; multiplies the optimizer's learning rate for this layer. May be changed between calls of ``fit``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> layer = fn.Dense(3, name="first")
+    >>> isinstance(layer, fn.Layer), layer.name, layer.trainable, layer.learning_rate_factor
+    (True, 'first', True, 1.0)
     """
 
     _defaults = DEFAULTS
@@ -63,6 +75,7 @@ class Layer:
 
     @property
     def trainable(self) -> bool:
+        """Whether the layer's numbers are trained; False freezes them. May be changed between calls of ``fit``."""
         return self._trainable
 
     @trainable.setter
@@ -72,6 +85,7 @@ class Layer:
 
     @property
     def learning_rate_factor(self) -> float:
+        """What multiplies the optimizer's learning rate for this layer; may be changed between calls of ``fit``."""
         return self._learning_rate_factor
 
     @learning_rate_factor.setter
@@ -155,25 +169,32 @@ class Dense(Layer):
     activation : str or row of ``fastnn.activations``, optional
         f; default linear.
     use_bias : bool, default True
+        Add a bias.
     initializer : str or row of ``fastnn.initializers``, default "auto"
         Where the weights start; "auto" follows the activation: "he_uniform" for relu and its family, "lecun_uniform"
         for selu, else "glorot_uniform".
     bias_initializer : str or row of ``fastnn.initializers``, default "zeros"
         Where the biases start, such as "constant(0.1)"; they count as a matrix of one row.
     l1, l2 : float, default 0
-        Penalties on the weight, not on the bias: l1 sum |w| + l2 sum w^2 is part of the loss.
+        Not negative. Penalties on the weight, not on the bias: l1 sum |w| + l2 sum w^2 is part of the loss.
     trainable : bool, default True
         False freezes the layer.
     learning_rate_factor : float, default 1
         Multiplies the optimizer's learning rate for this layer.
     name : str, optional
+        For the summary and error messages.
 
     Attributes
     ----------
     weight : ndarray (inputs, units), the network's dtype
-        A view: writing into it changes the network.
+        A view: writing into it changes the network. It is there once the network knows its inputs.
     bias : ndarray (units,), the network's dtype
         A view too.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, of another type, or an unknown name.
 
     Examples
     --------
@@ -272,7 +293,14 @@ class Activation(Layer):
     Parameters
     ----------
     activation : str or row of ``fastnn.activations``
-    name : str, optional
+        f.
+    trainable, learning_rate_factor, name
+        As of every layer (:class:`Layer`); nothing is learned here.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the activation is unknown, or no activation.
 
     Examples
     --------
@@ -299,15 +327,23 @@ class PReLU(Layer):
     Parameters
     ----------
     start : float, default 0.25
-        Where all slopes start.
+        Where all slopes start; finite.
     trainable : bool, default True
+        False freezes the layer.
     learning_rate_factor : float, default 1
+        Multiplies the optimizer's learning rate for this layer.
     name : str, optional
+        For the summary and error messages.
 
     Attributes
     ----------
-    slope : ndarray (inputs,)
+    slope : ndarray (inputs,), the network's dtype
         A view. Weight decay leaves it alone.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type.
 
     References
     ----------

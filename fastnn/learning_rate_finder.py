@@ -35,13 +35,13 @@ SAFETY = 10.0  # how far below the rate of divergence a suggestion stays
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What ``Sequential.find_learning_rate`` found.
+    """What ``Sequential.find_learning_rate`` found; made by it.
 
     Attributes
     ----------
-    learning_rates, losses : ndarray (steps,)
+    learning_rates, losses : ndarray (steps,), float64
         Of each batch that was trained; fewer than asked for if the loss diverged.
-    smoothed : ndarray (steps,)
+    smoothed : ndarray (steps,), float64
         The losses, each averaged with its neighbours.
     suggestion : float or None
         Where the smoothed loss falls fastest, and at most a tenth of where it diverged. None if it did neither.
@@ -74,7 +74,8 @@ class RangeTest:
 
         Returns
         -------
-        Axes
+        matplotlib Axes
+            `ax`, or the new one.
 
         Raises
         ------

@@ -27,7 +27,10 @@ Targets = Literal["values", "unit", "counts", "signs", "classes", "labels"]
 
 
 class LossFunction:
-    """One loss: call it with y and z, (rows, outputs) each, for the loss of every row in float64.
+    """One loss, a row of ``fastnn.losses``: call it with y and z for the loss of every row in float64.
+
+    Rows are made by fastnn, and those with parameters by classes such as :class:`Huber`; a loss of your own is a
+    function, see ``Sequential.fit``.
 
     Attributes
     ----------
@@ -75,6 +78,7 @@ class LossFunction:
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """The parameters by name."""
         return dict(self._parameters)
 
     @property
@@ -87,6 +91,20 @@ class LossFunction:
         return outputs
 
     def __call__(self, y: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
+        """The loss of every row, by the formula in float64.
+
+        Parameters
+        ----------
+        y : array-like (rows, outputs)
+            Targets; of classes rows of probabilities, such as one-hot, not class numbers. (rows, 1) for several
+            quantiles, (rows, outputs / 2) for "gaussian_nll".
+        z : array-like (rows, outputs)
+            Outputs; logits, where the loss is computed together with an activation (:attr:`joins`).
+
+        Returns
+        -------
+        ndarray (rows,), float64
+        """
         y, z = np.asarray(y, np.float64), np.asarray(z, np.float64)
         rows: NDArray[np.float64] = self._function(y, z, **self._parameters)
         return rows
@@ -154,7 +172,8 @@ def _in_range(value: object, argument: str, least: float, most: float, but: str 
 def mse(y: Rows, z: Rows) -> Any:
     """Mean squared error: the mean over the outputs, not their sum, so it does not grow with their number.
 
-    >>> losses["mse"]([[0.0, 0.0]], [[1.0, 3.0]])
+    >>> import fastnn as fn
+    >>> fn.losses["mse"]([[0.0, 0.0]], [[1.0, 3.0]])
     array([5.])
     """
     return ((z - y) ** 2).mean(axis=-1)
@@ -164,7 +183,8 @@ def mse(y: Rows, z: Rows) -> Any:
 def mae(y: Rows, z: Rows) -> Any:
     """Mean absolute error: learns the median, and an outlier pulls no harder than any other row.
 
-    >>> losses["mae"]([[0.0, 0.0]], [[1.0, -3.0]])
+    >>> import fastnn as fn
+    >>> fn.losses["mae"]([[0.0, 0.0]], [[1.0, -3.0]])
     array([2.])
     """
     return np.abs(z - y).mean(axis=-1)
@@ -176,12 +196,21 @@ def huber(y: Rows, z: Rows, delta: float) -> Any:
 
 
 class Huber(LossFunction):
-    """Huber loss, "huber": squared near y, absolute beyond delta, so that outliers do not rule (Huber 1964).
+    """Huber loss, "huber": squared near y, absolute beyond delta, so that outliers do not rule.
 
     Parameters
     ----------
     delta : float, default 1.0
-        Errors above it count linearly; in the units of y.
+        Errors above it count linearly; in the units of y, from 1e-30 to 1e30.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If delta is out of its range, or no number.
+
+    References
+    ----------
+    Huber, Robust estimation of a location parameter, 1964.
 
     Examples
     --------
@@ -206,7 +235,8 @@ losses.add("huber", Huber())
 def log_cosh(y: Rows, z: Rows) -> Any:
     """Logarithm of the hyperbolic cosine: half the square of small errors, the absolute value of large ones, smooth.
 
-    >>> losses["log_cosh"]([[0.0]], [[1.0]]).round(4)
+    >>> import fastnn as fn
+    >>> fn.losses["log_cosh"]([[0.0]], [[1.0]]).round(4)
     array([0.4338])
     """
     size = np.abs(z - y)
@@ -222,12 +252,21 @@ def quantile(y: Rows, z: Rows, quantiles: float | tuple[float, ...]) -> Any:
 class Quantile(LossFunction):
     """Quantile or pinball loss, "quantile": learns the value below which a share of the targets lies.
 
-    After Koenker and Bassett (1978). With 0.5 it is half the mean absolute error.
+    With 0.5 it is half the mean absolute error.
 
     Parameters
     ----------
     quantiles : float or list of float, default 0.5
         Between 0 and 1. A list means one output for each, all for the same y: (rows,) or (rows, 1).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a quantile is not between 0 and 1, or no number; in ``fit``, if there are not as many outputs as quantiles.
+
+    References
+    ----------
+    Koenker & Bassett, Regression quantiles, 1978.
 
     Examples
     --------
@@ -282,7 +321,8 @@ losses.add("quantile", Quantile())
 def poisson(y: Rows, z: Rows) -> Any:
     """Poisson regression: y counts events, and z is the logarithm of their expected number.
 
-    >>> losses["poisson"]([[3.0]], [[0.0]])
+    >>> import fastnn as fn
+    >>> fn.losses["poisson"]([[3.0]], [[0.0]])
     array([1.])
     """
     return (np.exp(z) - y * z).mean(axis=-1)
@@ -296,8 +336,12 @@ def gaussian_nll(y: Rows, z: Rows) -> Any:
 class GaussianNLL(LossFunction):
     """Normal distribution of each target, "gaussian_nll": outputs are pairs of its mean and logarithm of its variance.
 
-    The negative logarithm of the likelihood without its constant (Nix and Weigend 1994). The last layer has two outputs
-    for each column of y: mean, log variance, mean, log variance ...
+    The negative logarithm of the likelihood without its constant. The last layer has two outputs for each column of y:
+    mean, log variance, mean, log variance ...
+
+    References
+    ----------
+    Nix & Weigend, Estimating the mean and variance of the target probability distribution, 1994.
 
     Examples
     --------
@@ -335,7 +379,10 @@ def hinge(y: Rows, z: Rows) -> Any:
 
     y is 1 for yes, and 0 or -1 for no.
 
-    >>> losses["hinge"]([[1.0], [0.0]], [[0.5], [0.5]])
+    Cortes & Vapnik, "Support-vector networks", 1995.
+
+    >>> import fastnn as fn
+    >>> fn.losses["hinge"]([[1.0], [0.0]], [[0.5], [0.5]])
     array([0.5, 1.5])
     """
     return np.maximum(0.0, 1 - np.where(y > 0, 1.0, -1.0) * z).mean(axis=-1)
@@ -345,7 +392,8 @@ def hinge(y: Rows, z: Rows) -> Any:
 def binary_cross_entropy(y: Rows, z: Rows) -> Any:
     """Cross-entropy of independent yes-or-no questions, one per output: the mean over them. z are logits.
 
-    >>> losses["binary_cross_entropy"]([[1.0]], [[0.0]]).round(4)
+    >>> import fastnn as fn
+    >>> fn.losses["binary_cross_entropy"]([[1.0]], [[0.0]]).round(4)
     array([0.6931])
     """
     return (np.maximum(z, 0.0) - y * z + np.log1p(np.exp(-np.abs(z)))).mean(axis=-1)
@@ -369,6 +417,15 @@ class CrossEntropy(LossFunction):
     ----------
     label_smoothing : float, default 0.0
         This share of the certainty, less than 1, is spread evenly over all classes: nothing is driven to extremes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If label_smoothing is not in [0, 1), or no number.
+
+    References
+    ----------
+    Szegedy et al., Rethinking the Inception architecture for computer vision, 2016, section 7: label smoothing.
 
     Examples
     --------
@@ -407,7 +464,7 @@ def focal(y: Rows, z: Rows, gamma: float) -> Any:
 
 
 class Focal(LossFunction):
-    """Focal loss, "focal": cross-entropy that counts rows less the better they are predicted (Lin et al. 2017).
+    """Focal loss, "focal": cross-entropy that counts rows less the better they are predicted.
 
     After softmax, or with several linear outputs, y are classes. After sigmoid, or with a single linear output, each
     output is a question of its own, and y are rows of numbers in 0..1.
@@ -415,7 +472,16 @@ class Focal(LossFunction):
     Parameters
     ----------
     gamma : float, default 2.0
-        How much less: the cross-entropy is multiplied by (1 - p)^gamma. 0, or at least 1.
+        How much less: the cross-entropy is multiplied by (1 - p)^gamma. 0, or in 1..1000.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If gamma is out of its range, or no number.
+
+    References
+    ----------
+    Lin et al., Focal loss for dense object detection, 2017.
 
     Examples
     --------
@@ -441,7 +507,20 @@ class Focal(LossFunction):
         )
 
     def of_questions(self, y: ArrayLike, z: ArrayLike) -> NDArray[np.float64]:
-        """The loss of every row when each output is a question of its own."""
+        """The loss of every row when each output is a question of its own.
+
+        Parameters
+        ----------
+        y : array-like (rows, outputs)
+            Numbers in 0..1: 1 is yes.
+        z : array-like (rows, outputs)
+            Logits, before the sigmoid.
+
+        Returns
+        -------
+        ndarray (rows,), float64
+            The mean over the outputs.
+        """
         y, z, gamma = np.asarray(y, np.float64), np.asarray(z, np.float64), self._parameters["gamma"]
         yes, no = _softplus(-z), _softplus(z)  # -log p, -log (1 - p)
         weight_yes, weight_no = (np.exp(-gamma * np.minimum(other, 1e4)) for other in (no, yes))

@@ -20,10 +20,10 @@ Better = Literal["higher", "lower"]
 
 
 class MetricFunction:
-    """One metric: give its name or the object to ``fit`` or ``evaluate``, or call it with y and outputs.
+    """One metric, a row of ``fastnn.metrics``: give its name or the object to ``fit`` or ``evaluate``, or call it.
 
-    Called, it takes y as class numbers (rows,) beside one output for each class, as 0 and 1 (rows, outputs) beside one
-    output for each question, or as numbers. Rows of weight 0 do not count; without any row that does, the value is NaN.
+    Rows are made by fastnn, and those with parameters by classes such as :class:`TopK`; a metric of your own is a
+    function, see ``Sequential.fit``.
 
     Attributes
     ----------
@@ -59,6 +59,30 @@ class MetricFunction:
     def __call__(
         self, y: ArrayLike, output: ArrayLike, sample_weight: ArrayLike | None = None, *, logits: bool = False
     ) -> float:
+        """Its value for outputs that are there already.
+
+        Parameters
+        ----------
+        y : array-like (rows,) or (rows, outputs)
+            Class numbers (rows,) beside one output for each class, 0 and 1 beside one output for each question, or
+            numbers.
+        output : array-like (rows, outputs), or (rows,) for one output
+            What the network predicts.
+        sample_weight : array-like (rows,), optional
+            Rows of weight 0 do not count.
+        logits : bool, default False
+            The outputs are logits: probabilities are computed from them, and yes is above 0 instead of above 0.5.
+
+        Returns
+        -------
+        float
+            NaN without any row that counts.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or the metric cannot be measured of such y and outputs.
+        """
         truth, found = np.asarray(y), np.asarray(output)
         found = found.reshape(len(found), -1)
         if truth.ndim not in (1, 2) or len(truth) != len(found):

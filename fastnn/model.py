@@ -81,9 +81,10 @@ class Sequential:
     Parameters
     ----------
     layers : list of Layer
+        From the first to the last; each may be in one network only.
     inputs : int, optional
-        Columns of X. If not given, it is taken from the first ``fit``, ``train_step`` or ``forward``.
-    seed : int, optional
+        Columns of X. If not given, it is taken from the first ``fit``, ``train_step`` or ``forward(training=True)``.
+    seed : int in [0, 2^64), optional
         Fixes initial weights, the order of the rows and the split for validation. If not given, one is drawn from the
         system and kept as ``net.seed``.
     dtype : {"float32", "float64"}, default "float32"
@@ -95,21 +96,29 @@ class Sequential:
     Attributes
     ----------
     layers : tuple of Layer
+        As given.
     feature_names : tuple of str or None
         Of the table the network was fitted to. They are saved; another table must have the same, in the same order.
     params, grads : ndarray (n_params,), the network's dtype
         Every parameter, and its gradient after ``backward``, as one flat view: writing changes the network.
     averaged_params : ndarray (n_params,), the network's dtype
-        Their average over updates, with an optimizer such as ``Adam(average=0.999)``.
+        Their average over the updates of an optimizer such as ``Adam(average=0.999)``.
     history : History
         Of the last ``fit``.
     optimizer : Optimizer or None
         The last one used. What it remembers belongs to the network: training with the same class goes on from it.
     seed : int
+        As given, or as drawn.
     threads_used : int
         Threads that took part in the last training call.
     stop_training : bool
         Set it in a callback to end ``fit``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type; if a layer is part of a network already, or layers do
+        not fit together.
 
     Examples
     --------
@@ -199,7 +208,7 @@ class Sequential:
             Of a sparse matrix only the rows of a batch are made dense. A table of pandas, polars or pyarrow becomes an
             array, and its names are kept (:attr:`feature_names`). A stream of batches, (X, y) or (X, y,
             sample_weight), comes without `y`, `batch_size` and `shuffle`: batches are as they come; see docs/data.md.
-        y : array-like, or a column or table of numbers
+        y : array-like, or a column or table of numbers; of a stream None
             (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
             probabilities; for several quantiles (rows,), for "gaussian_nll" (rows, outputs / 2).
         loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
@@ -208,6 +217,7 @@ class Sequential:
             gradient with respect to the output, (rows, outputs); it is not saved in files. It sees y and outputs in
             their own units, with ``scale_targets`` too.
         optimizer : str or Optimizer, default "adam"
+            A name in ``fastnn.optimizers``, or an object such as ``fn.Adam(1e-3)``.
         epochs : int, default 10
             Further passes over the rows.
         batch_size : int or None, default 32
@@ -217,13 +227,13 @@ class Sequential:
         validation_data : (X, y) or (X, y, sample_weight), or stream of such batches, optional
             Measured after each epoch, as "val_loss" and so on. A stream must be one that can be iterated anew, or a
             function that returns one, which is called for each epoch.
-        validation_fraction : float, optional
+        validation_fraction : float in (0, 1), optional
             Hold out this part of X instead, drawn by the seed, in proportion for classes.
-        metrics : list of str, objects and functions, optional
+        metrics : list of str, objects and functions, default ()
             Names in ``fastnn.metrics``, objects such as ``fn.TopK(3)``, or f(y, output) -> float with y (rows, columns)
             in the network's dtype. While training, they see the outputs each row had in its batch. Those of fastnn are
             weighted like the loss.
-        callbacks : list, optional
+        callbacks : list, default ()
             ``fn.EarlyStopping()`` and so on, or objects with on_fit_begin(net), on_epoch_end(net, epoch, logs),
             on_batch_end(net, step, logs) or on_fit_end(net).
         sample_weight : array-like (rows,), optional
@@ -262,6 +272,7 @@ class Sequential:
         Returns
         -------
         History
+            What was measured in each epoch.
 
         Raises
         ------
@@ -339,10 +350,12 @@ class Sequential:
 
         Parameters
         ----------
-        X, y, loss, sample_weight, threads, clip_norm, clip_value
+        X, y, loss
             As in :meth:`fit`; all rows of X are the batch.
         optimizer : str or Optimizer, optional
             Default: the one used last, else "adam".
+        sample_weight, threads, clip_norm, clip_value
+            As in :meth:`fit`.
 
         Returns
         -------
@@ -351,8 +364,12 @@ class Sequential:
 
         Raises
         ------
+        ValueError, TypeError
+            If an argument does not fit; the network is as before.
         DivergenceError
             If the loss is not finite (the batch is not applied) or a weight is not (there is no way back).
+        RuntimeError
+            If this network is being trained already.
 
         Examples
         --------
@@ -389,19 +406,30 @@ class Sequential:
 
         Parameters
         ----------
-        X, y, loss, batch_size, sample_weight, class_weight, threads
+        X, y, loss
             As in :meth:`fit`; `X` is no stream.
         optimizer : str or Optimizer, default "adam"
             As in :meth:`fit`; its learning rate does not count.
+        batch_size
+            As in :meth:`fit`.
         start, end : float, default 1e-7 and 10
             The first and the last learning rate.
         steps : int, default 100
             Batches, at least 10; each multiplies the learning rate by (end / start)^(1 / (steps - 1)).
+        sample_weight, class_weight, threads
+            As in :meth:`fit`.
 
         Returns
         -------
         RangeTest
             With ``learning_rates``, ``losses``, ``suggestion`` and ``plot()``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        RuntimeError
+            If this network is being trained already.
 
         References
         ----------
@@ -427,13 +455,22 @@ class Sequential:
         Parameters
         ----------
         X : array-like (rows, inputs)
+            As in :meth:`predict`, but no stream.
         training : bool, default False
             Without it the same as :meth:`predict`.
         threads : int, optional
+            As in :meth:`fit`.
 
         Returns
         -------
-        ndarray (rows, outputs)
+        ndarray (rows, outputs), the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        RuntimeError
+            If the network has no weights yet and training is False, or it is being trained by another call.
 
         Examples
         --------
@@ -461,8 +498,15 @@ class Sequential:
 
         Returns
         -------
-        ndarray (rows, inputs) or None
+        ndarray (rows, inputs), the network's dtype, or None
             dL/dinput.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        RuntimeError
+            Without a ``forward(X, training=True)`` before it, or if the weights have changed since.
 
         Examples
         --------
@@ -485,13 +529,24 @@ class Sequential:
             A longer gradient is multiplied by norm / (its norm). If it is infinite or NaN, all of it becomes NaN, and
             the step says so.
         value : float, optional
-            Each element is kept within -value..value. Not both.
+            Each element is kept within -value..value. Not both; with neither, the norm is only measured.
 
         Returns
         -------
         float
             The norm before, over all layers that are not frozen. Penalties (l1, l2) come with the step, and are not in
             ``grads``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If both are given, or one is not above 0 and finite.
+        RuntimeError
+            If the network has no weights yet.
+
+        References
+        ----------
+        Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013: by the norm.
 
         Examples
         --------
@@ -507,11 +562,25 @@ class Sequential:
     def soft_update(self, net: Sequential, tau: float) -> None:
         """Move the parameters towards another network's: params = (1 - tau) params + tau net.params.
 
+        All other numbers, such as running statistics, move along.
+
         Parameters
         ----------
         net : Sequential
-            With the same layers.
+            With the same layers and dtype.
         tau : float in 0..1
+            1 makes them equal.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If tau is out of its range, or the networks differ in layers or dtype.
+        RuntimeError
+            If one of them has no weights yet.
+
+        References
+        ----------
+        Lillicrap et al., Continuous control with deep reinforcement learning, 2016, algorithm 1: target networks.
 
         Examples
         --------
@@ -548,6 +617,10 @@ class Sequential:
         RuntimeError
             If no optimizer with ``average`` has trained the network, or another thread is training it.
 
+        References
+        ----------
+        Polyak & Juditsky, Acceleration of stochastic approximation by averaging, 1992.
+
         Examples
         --------
         >>> import numpy as np, fastnn as fn
@@ -574,10 +647,18 @@ class Sequential:
             A stream brings X, or (X, y) and so on, of which only X is looked at; its rows may be more than memory
             holds, but the outputs of all of them are kept.
         threads : int, optional
+            As in :meth:`fit`.
 
         Returns
         -------
         ndarray (rows, outputs), the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit: columns, type, or a number that is not finite.
+        RuntimeError
+            If the network has no weights yet.
 
         Examples
         --------
@@ -613,15 +694,24 @@ class Sequential:
 
         Parameters
         ----------
-        X, y, metrics, sample_weight, threads
+        X, y
             As in :meth:`fit`. A stream comes without `y`, and is gone through once: metrics are of all its rows.
         loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
             Default: the loss the network was trained with, else by the last layer.
+        metrics, sample_weight, threads
+            As in :meth:`fit`.
 
         Returns
         -------
         dict of str to float
             "loss" and each metric.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        RuntimeError
+            If the network has no weights yet.
 
         Examples
         --------
@@ -662,6 +752,13 @@ class Sequential:
         Health
             Print it. What training says of gradients and updates is in ``History.report()``.
 
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit: columns, type, or a number that is not finite.
+        RuntimeError
+            If the network has no weights yet.
+
         Examples
         --------
         >>> import numpy as np, fastnn as fn
@@ -683,11 +780,20 @@ class Sequential:
         Parameters
         ----------
         x : array-like (rows, inputs), sparse matrix or table, or (inputs,) for one row
+            As in :meth:`predict`, but no stream.
         threads : int, optional
+            As in :meth:`fit`.
 
         Returns
         -------
         ndarray (rows, outputs, inputs), or (outputs, inputs) for one row; the network's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x does not fit: columns, type, or a number that is not finite.
+        RuntimeError
+            If the network has no weights yet.
 
         Examples
         --------
@@ -706,15 +812,28 @@ class Sequential:
         Parameters
         ----------
         X, y
-            As in :meth:`fit`.
+            As in :meth:`fit`; `X` is no stream.
         loss : str, row of ``fastnn.losses``, object such as ``fn.Huber(0.5)``, or function, optional
             Default: the loss the network was trained with, else by the last layer.
         threads : int, optional
+            As in :meth:`fit`.
 
         Returns
         -------
         ndarray (rows, inputs), the network's dtype
             Of the loss of the row alone, without penalties; nothing is divided by the number of rows.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        RuntimeError
+            If the network has no weights yet.
+
+        References
+        ----------
+        Simonyan, Vedaldi & Zisserman, Deep inside convolutional networks, 2014: saliency. Goodfellow, Shlens & Szegedy,
+        Explaining and harnessing adversarial examples, 2015.
 
         Examples
         --------
@@ -736,7 +855,12 @@ class Sequential:
 
         Returns
         -------
-        list of ndarray
+        list of ndarray, the network's dtype
+
+        Raises
+        ------
+        RuntimeError
+            If the network has no weights yet.
 
         Examples
         --------
@@ -760,6 +884,8 @@ class Sequential:
         ------
         ValueError, TypeError
             If one of them does not fit; the network is as before.
+        RuntimeError
+            If the network has no weights yet, or is being trained by another call.
 
         Examples
         --------
@@ -776,9 +902,14 @@ class Sequential:
 
         Returns
         -------
-        callable
+        Predictor
             f(x) with x (inputs,) -> (outputs,), or (rows, inputs) -> (rows, outputs); f(x, out=y) writes into y;
             f.argmax(x) is the index of the largest output. Values of x are not checked.
+
+        Raises
+        ------
+        RuntimeError
+            If the network has no weights yet.
 
         Examples
         --------
@@ -795,7 +926,28 @@ class Sequential:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network, its optimizer's state and its seed to a file; :func:`fastnn.load` reads it.
 
-        The path holds the old file or the new one, whatever happens meanwhile.
+        Parameters
+        ----------
+        path : str or path-like
+            Holds the old file or the new one, whatever happens meanwhile.
+
+        Raises
+        ------
+        RuntimeError
+            If the network has no weights yet, or is being trained by another call.
+        OSError
+            If it cannot be written.
+        ValueError, TypeError
+            If there is something else than a file under that name, or `path` is no path.
+
+        Examples
+        --------
+        >>> import fastnn as fn, os, tempfile
+        >>> net = fn.Sequential([fn.Dense(2)], inputs=3, seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "model.fnn"))
+        ...     print(os.listdir(folder))
+        ['model.fnn']
         """
         files.save(self, path)
 
@@ -814,8 +966,13 @@ class Sequential:
         ------
         ModuleNotFoundError
             Without the package onnx: ``pip install onnx``, or ``pip install fastnn-cpu[onnx]``.
-        ValueError
-            If the network is larger than the 2 GiB that the format allows.
+        ValueError, TypeError
+            If the network is larger than the 2 GiB that the format allows, there is something else than a file under
+            that name, or `path` is no path.
+        RuntimeError
+            If the network has no weights yet.
+        OSError
+            If it cannot be written.
 
         Examples
         --------
@@ -867,17 +1024,17 @@ class Sequential:
 
     @property
     def params(self) -> NDArray[Any]:
-        """Every parameter, as one flat view."""
+        """Every parameter, (n_params,), as one flat view."""
         return self._built().params
 
     @property
     def grads(self) -> NDArray[Any]:
-        """The gradient of every parameter after ``backward``, as one flat view."""
+        """The gradient of every parameter after ``backward``, (n_params,), as one flat view."""
         return self._built().grads
 
     @property
     def averaged_params(self) -> NDArray[Any]:
-        """The average of the parameters that an optimizer with ``average`` keeps, as one flat view, to be read."""
+        """The average of the parameters that an optimizer with ``average`` keeps, (n_params,), as a read-only view."""
         state = self._state
         if state is None or state.average is None or not state.averaged:
             raise RuntimeError(
@@ -894,7 +1051,7 @@ class Sequential:
 
     @property
     def optimizer(self) -> Optimizer | None:
-        """The optimizer used last."""
+        """The optimizer used last; None before."""
         return self._optimizer
 
     def __repr__(self) -> str:

@@ -84,6 +84,11 @@ class EarlyStopping(Callback):
     best_epoch, stopped_epoch : int or None
         Counted from 0; None if there was none, or if training was not stopped by this callback.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type; in ``fit``, if what is to be monitored is not measured.
+
     References
     ----------
     Prechelt, Early stopping - but when?, 1998.
@@ -120,6 +125,7 @@ class EarlyStopping(Callback):
 
     @property
     def best(self) -> float:
+        """The best value; NaN before there is one."""
         return self._monitor.best
 
     def _prepare_fit(self, fit: Preparation) -> None:
@@ -178,6 +184,7 @@ class ReduceOnPlateau(Callback):
     Parameters
     ----------
     factor : float between 0 and 1, default 0.1
+        What the learning rate is multiplied by.
     patience : int, default 5
         Epochs without an improvement after which the learning rate is reduced.
     monitor : str, default "val_loss"
@@ -190,6 +197,11 @@ class ReduceOnPlateau(Callback):
         What is better by no more than this is no improvement.
     mode : {"auto", "min", "max"}, default "auto"
         Whether the smallest or the largest value is best; "auto" knows it of losses and of fastnn's metrics.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type; in ``fit``, if what is to be monitored is not measured.
 
     Examples
     --------

@@ -71,16 +71,25 @@ class LayerNorm(Norm):
     Parameters
     ----------
     epsilon : float, default 1e-5
-        Keeps a row of equal numbers finite.
+        Above 0: keeps a row of equal numbers finite.
     use_bias : bool, default True
+        Add a bias.
     trainable : bool, default True
+        False freezes the layer.
     learning_rate_factor : float, default 1
+        Multiplies the optimizer's learning rate for this layer.
     name : str, optional
+        For the summary and error messages.
 
     Attributes
     ----------
-    weight, bias : ndarray (inputs,)
+    weight, bias : ndarray (inputs,), the network's dtype
         Views; they start at 1 and 0. Weight decay leaves them alone.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type.
 
     References
     ----------
@@ -105,17 +114,25 @@ class RMSNorm(Norm):
     Parameters
     ----------
     epsilon : float, default 1e-6
-        Keeps a row of zeros finite.
+        Above 0: keeps a row of zeros finite.
     use_bias : bool, default False
-        Add a bias as well.
+        Add a bias.
     trainable : bool, default True
+        False freezes the layer.
     learning_rate_factor : float, default 1
+        Multiplies the optimizer's learning rate for this layer.
     name : str, optional
+        For the summary and error messages.
 
     Attributes
     ----------
-    weight, bias : ndarray (inputs,)
+    weight, bias : ndarray (inputs,), the network's dtype
         Views; they start at 1 and 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type.
 
     References
     ----------
@@ -152,18 +169,27 @@ class BatchNorm(Norm):
     momentum : float in 0..1, default 0.9
         How much of the running statistics a step keeps.
     epsilon : float, default 1e-5
+        Above 0: keeps a column of equal numbers finite.
     use_bias : bool, default True
+        Add a bias.
     trainable : bool, default True
         False freezes weight and bias, not the statistics.
     learning_rate_factor : float, default 1
+        Multiplies the optimizer's learning rate for this layer.
     name : str, optional
+        For the summary and error messages.
 
     Attributes
     ----------
-    weight, bias : ndarray (inputs,)
+    weight, bias : ndarray (inputs,), the network's dtype
         Views; they start at 1 and 0.
-    running_mean, running_variance : ndarray (inputs,)
+    running_mean, running_variance : ndarray (inputs,), the network's dtype
         Views; they start at 0 and 1, and are saved with the network.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type.
 
     References
     ----------
@@ -214,14 +240,24 @@ class Normalization(Layer):
 
     Parameters
     ----------
-    name : str, optional
+    trainable, learning_rate_factor, name
+        As of every layer (:class:`Layer`); nothing is trained here.
 
     Attributes
     ----------
-    mean, scale : ndarray (inputs,)
+    mean, scale : ndarray (inputs,), the network's dtype
         Views: writing changes the network. Not trained.
     learned : bool
         Whether mean and scale are there; set it to False, and the next ``fit`` learns them anew.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type; in ``Sequential``, if it is not the first layer.
+
+    References
+    ----------
+    LeCun, Bottou, Orr & Müller, Efficient BackProp, 1998, section 4.3.
 
     Examples
     --------

@@ -35,15 +35,12 @@ def hyper_names(optimizer: str) -> tuple[str, ...]:
 
 
 class Optimizer:
-    """What all optimizers share. Hyper-parameters are attributes, checked when they are set.
+    """What all optimizers share: the base class. Hyper-parameters are attributes, checked when they are set.
 
-    Attributes
+    Parameters
     ----------
-    name : str
-        What it is called in ``fit``.
-    formula : str
-        The update of a weight w with gradient g at step t = 1, 2, ...
-    learning_rate : float
+    learning_rate : float, default 0.01
+        Not negative: the size of a step.
     weight_decay : float, default 0 (AdamW: 0.01)
         Decoupled from the gradient: w -= learning_rate weight_decay w before each update. Weights decay, biases do not.
     average : float in [0, 1), default 0
@@ -51,9 +48,29 @@ class Optimizer:
         average^n) with s = average s + (1 - average) w, which is the plain mean at first and remembers about 1 / (1 -
         average) updates later. 0.999 is usual. It costs nothing when 0.
 
+    Attributes
+    ----------
+    name : str
+        What it is called in ``fit``.
+    formula : str
+        The update of a weight w with gradient g at step t = 1, 2, ...
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of its range, or no number; also when one is assigned later.
+
     References
     ----------
     Loshchilov & Hutter, Decoupled weight decay regularization, 2019. Kingma & Ba, Adam, 2015, section 7.2: the average.
+
+    Examples
+    --------
+    >>> import fastnn as fn
+    >>> optimizer = fn.optimizers["sgd"](learning_rate=0.1)
+    >>> optimizer.formula, isinstance(optimizer, fn.Optimizer)
+    ('m = momentum m + g; w -= learning_rate m', True)
+    >>> optimizer.learning_rate = 0.01
     """
 
     name: ClassVar[str]
@@ -122,6 +139,10 @@ class Optimizer:
         ------
         DivergenceError
             If a weight is no longer finite.
+        RuntimeError
+            If the network has no weights yet, or is being trained by another call.
+        TypeError
+            If `net` is no network.
         """
         try:
             apply = net._apply_optimizer
@@ -130,9 +151,23 @@ class Optimizer:
         apply(self)
 
     def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
-        """The formula in float64: new weights and new state vectors from step t = 1 on. For tests and for reading.
+        """The formula in float64, for tests and for reading; without weight decay.
 
-        Without weight decay, which is w - learning_rate weight_decay w before it.
+        Parameters
+        ----------
+        w, g : ndarray (n,), float64
+            Weights and their gradients.
+        states : list of ndarray (n,), float64
+            What is remembered, in the order of ``state_names``; zeros before the first step.
+        t : int
+            The number of the step, from 1 on.
+
+        Returns
+        -------
+        w : ndarray (n,), float64
+            The new weights.
+        states : list of ndarray (n,), float64
+            What is remembered now.
         """
         raise NotImplementedError
 
@@ -159,14 +194,23 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.01
+        Not negative; multiplies every step.
     momentum : float in [0, 1), default 0
+        Share of the velocity that a step keeps.
     nesterov : bool, default False
+        Nesterov's form of momentum, by the second formula.
     weight_decay, average : float, default 0
         See :class:`Optimizer`.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type; numbers also when they are assigned later.
+
     References
     ----------
-    Polyak 1964; Sutskever et al. 2013, in the form used by PyTorch.
+    Polyak, Some methods of speeding up the convergence of iteration methods, 1964; Sutskever et al., On the importance
+    of initialization and momentum in deep learning, 2013, in the form used by PyTorch.
 
     Examples
     --------
@@ -206,13 +250,20 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.01
+        Not negative; multiplies every step.
     decay : float in [0, 1), default 0.99
         How long the mean of g^2 remembers; PyTorch's alpha.
     epsilon : float, default 1e-8
         Keeps the step finite where gradients are zero.
     momentum : float in [0, 1), default 0
+        Share of the velocity m that a step keeps.
     weight_decay, average : float, default 0
         See :class:`Optimizer`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of its range, or no number; also when one is assigned later.
 
     References
     ----------
@@ -259,12 +310,18 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.01
+        Not negative; multiplies every step.
     epsilon : float, default 1e-10
         Keeps the step finite where gradients are zero.
     initial_accumulator : float, default 0
-        Damps the first steps.
+        Not negative: damps the first steps.
     weight_decay, average : float, default 0
         See :class:`Optimizer`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of its range, or no number; also when one is assigned later.
 
     References
     ----------
@@ -309,12 +366,18 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.001
+        Not negative; multiplies every step.
     beta1, beta2 : float in [0, 1), default 0.9, 0.999
         How long the means of g and of g^2 remember.
     epsilon : float, default 1e-8
         Keeps the step finite where gradients are zero.
     weight_decay, average : float, default 0
         See :class:`Optimizer`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of its range, or no number; also when one is assigned later.
 
     References
     ----------
@@ -365,11 +428,20 @@ class AdamW(Adam):
     Parameters
     ----------
     learning_rate : float, default 0.001
+        Not negative; multiplies every step.
     beta1, beta2 : float in [0, 1), default 0.9, 0.999
+        How long the means of g and of g^2 remember.
     epsilon : float, default 1e-8
+        Keeps the step finite where gradients are zero.
     weight_decay : float, default 0.01
+        Share of a weight, times the learning rate, that a step takes away.
     average : float, default 0
         See :class:`Optimizer`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of its range, or no number; also when one is assigned later.
 
     References
     ----------
@@ -408,10 +480,18 @@ class NAdam(Adam):
     Parameters
     ----------
     learning_rate : float, default 0.002
+        Not negative; multiplies every step.
     beta1, beta2 : float in [0, 1), default 0.9, 0.999
+        How long the means of g and of g^2 remember.
     epsilon : float, default 1e-8
+        Keeps the step finite where gradients are zero.
     weight_decay, average : float, default 0
         See :class:`Optimizer`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of its range, or no number; also when one is assigned later.
 
     References
     ----------
@@ -460,9 +540,16 @@ class Lion(Optimizer):
     Parameters
     ----------
     learning_rate : float, default 0.0001
+        Not negative: how far a weight moves in a step.
     beta1, beta2 : float in [0, 1), default 0.9, 0.99
+        The share of m in the sign, and how long m remembers.
     weight_decay, average : float, default 0
         See :class:`Optimizer`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyper-parameter is out of its range, or no number; also when one is assigned later.
 
     References
     ----------

@@ -61,6 +61,14 @@ class Checkpoint(Callback):
     saved : str or None
         The file written last.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type; in ``fit``, if a name in braces, or the one to monitor,
+        is not measured.
+    FileNotFoundError
+        In ``fit``, if there is no such folder.
+
     Examples
     --------
     >>> import numpy as np, fastnn as fn, os, tempfile
@@ -169,8 +177,18 @@ class CSVLogger(_Lines):
     Parameters
     ----------
     path : str or path-like
+        The file.
     append : bool, default False
         Go on with the file if there is one, which must have the same columns, instead of beginning it anew.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    ValueError
+        In ``fit``, if the file that is to go on has other columns.
+    FileNotFoundError
+        In ``fit``, if there is no such folder.
 
     Notes
     -----
@@ -230,8 +248,16 @@ class JSONLogger(_Lines):
     Parameters
     ----------
     path : str or path-like
+        The file.
     append : bool, default False
         Go on with the file if there is one, instead of beginning it anew.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another type.
+    FileNotFoundError
+        In ``fit``, if there is no such folder.
 
     Notes
     -----

@@ -22,7 +22,13 @@ class Dropout(Layer):
     ----------
     rate : float in [0, 1)
         The share that is left out.
-    name : str, optional
+    trainable, learning_rate_factor, name
+        As of every layer (:class:`Layer`); nothing is learned here.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the rate is not in [0, 1), or no number.
 
     References
     ----------
@@ -57,8 +63,14 @@ class GaussianNoise(Layer):
     Parameters
     ----------
     stddev : float
-        Standard deviation of the noise.
-    name : str, optional
+        Standard deviation of the noise, in the units of x; not negative.
+    trainable, learning_rate_factor, name
+        As of every layer (:class:`Layer`); nothing is learned here.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If stddev is negative, not finite, or no number.
 
     References
     ----------

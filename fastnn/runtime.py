@@ -42,8 +42,13 @@ def set_num_threads(threads: int | None) -> None:
     Parameters
     ----------
     threads : int or None
-        A limit: small networks use fewer. ``threads=`` of a call is taken literally instead.
+        A limit, 1 to 1024: small networks use fewer. ``threads=`` of a call is taken literally instead.
         ``threadpoolctl.threadpool_limits`` sets it as well.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is out of its range, or no integer.
 
     Examples
     --------
@@ -63,6 +68,12 @@ def get_num_threads() -> int:
     Returns
     -------
     int
+        As set; else by ``FASTNN_NUM_THREADS`` or ``OMP_NUM_THREADS``, else the processors this process may run on.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable FASTNN_NUM_THREADS is not in 1..1024.
 
     Examples
     --------
@@ -178,10 +189,17 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     Parameters
     ----------
     mode : {"stdout", "dicts"}, default "stdout"
+        Print it, or return it.
 
     Returns
     -------
-    dict or None
+    dict of str to values, or None
+        With "dicts" what is printed else, by name.
+
+    Raises
+    ------
+    ValueError
+        If mode is something else.
 
     Examples
     --------

@@ -23,7 +23,7 @@ Factors = NDArray[np.float64]
 
 
 class Schedule:
-    """What all schedules share; call one as schedule(step, steps) for a single factor.
+    """What all schedules share: the base class. Call one as schedule(step, steps) for a single factor.
 
     In a loop of your own: ``optimizer.learning_rate = base * schedule(step, steps)`` before each ``train_step``.
 
@@ -36,7 +36,19 @@ class Schedule:
     """
 
     def at(self, step: Factors, steps: int) -> Factors:
-        """The factors of some steps (whole numbers in float64), of so many in all."""
+        """The factors of some steps.
+
+        Parameters
+        ----------
+        step : ndarray (n,), float64
+            Whole numbers, counted from 0.
+        steps : int
+            Steps in all.
+
+        Returns
+        -------
+        ndarray (n,), float64
+        """
         raise NotImplementedError
 
     def factors(self, first: int, count: int, steps: int) -> Factors:
@@ -44,6 +56,25 @@ class Schedule:
         return self.at(np.arange(first, first + count, dtype=np.float64), steps)
 
     def __call__(self, step: int, steps: int) -> float:
+        """The factor of one step.
+
+        Parameters
+        ----------
+        step : int
+            Counted from 0 within one ``fit``.
+        steps : int
+            Steps in all.
+
+        Returns
+        -------
+        float
+            What the optimizer's learning rate is multiplied by.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If step is negative, steps is less than 1, or one of them is no integer.
+        """
         return float(self.factors(whole_number(step, "step", least=0), 1, whole_number(steps, "steps"))[0])
 
     def __repr__(self) -> str:
@@ -70,9 +101,14 @@ class StepSchedule(Schedule):
     Parameters
     ----------
     every : int
-        Steps, not epochs.
+        Steps, not epochs; at least 1.
     factor : float, default 0.1
-        Not negative.
+        Not negative and finite.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or no number.
 
     Examples
     --------
@@ -96,7 +132,12 @@ class ExponentialSchedule(Schedule):
     Parameters
     ----------
     decay : float
-        Not negative; 0.999 halves the learning rate in some 700 steps.
+        Not negative and finite; 0.999 halves the learning rate in some 700 steps.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If decay is out of its range, or no number.
 
     Examples
     --------
@@ -122,9 +163,14 @@ class CosineSchedule(Schedule):
     Parameters
     ----------
     warmup : int, default 0
-        Steps of the rise.
+        Steps of the rise, not epochs.
     final : float, default 0.0
         What the factor would be one step after the last; not negative.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is negative, or no number.
 
     References
     ----------
@@ -158,9 +204,14 @@ class OneCycleSchedule(Schedule):
     rise : float in (0, 1), default 0.3
         Share of the steps in which the rate rises.
     div_factor : float, default 25.0
-        How many times smaller than the peak the rate begins.
+        How many times smaller than the peak the rate begins; at least 1.
     final_div_factor : float, default 1e4
-        How many times smaller than at the beginning it ends.
+        How many times smaller than at the beginning it ends; at least 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or no number.
 
     References
     ----------

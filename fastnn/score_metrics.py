@@ -40,7 +40,12 @@ class TopK(MetricFunction):
     Parameters
     ----------
     k : int, default 5
-        Less than the number of outputs. The name is "top_" and k.
+        At least 1, and less than the number of outputs. The name is "top_" and k.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If k is out of its range, or no integer; in ``fit`` and ``evaluate``, if there are not more outputs.
 
     Examples
     --------

@@ -86,18 +86,27 @@ class Embedding(Layer):
     units : int, optional
         Numbers in a vector; default 1.6 categories^0.56, between 2 and 50.
     trainable : bool, default True
+        False freezes the layer.
     learning_rate_factor : float, default 1
+        Multiplies the optimizer's learning rate for this layer.
     name : str, optional
+        For the summary and error messages.
 
     Attributes
     ----------
-    weight : ndarray (categories + 1, units)
+    weight : ndarray (categories + 1, units), the network's dtype
         A view; the last row is the vector of the unknown category, which starts at 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range, or of another type; in ``Sequential``, if it is not the first layer, or the
+        first of a branch; in ``fit``, if X does not hold whole numbers.
 
     References
     ----------
     Bengio et al., A neural probabilistic language model, 2003; Guo & Berkhahn, Entity embeddings of categorical
-    variables, 2016.
+    variables, 2016; Howard & Gugger, Deep learning for coders, 2020, chapter 9: the default of units.
 
     Examples
     --------
@@ -145,9 +154,9 @@ class Table(Layer):
 
     Parameters
     ----------
-    numeric : list of int or str
+    numeric : list of int or str, default ()
         Columns of X that hold numbers. If X is a table of pandas, polars or pyarrow, columns may be given by name.
-    categorical : list of int or str, or dict of them to int
+    categorical : list of int or str, or dict of them to int, default ()
         Columns that hold categories 0, 1, 2 ...; as a dict, with how many there are. Where that is not said, the first
         ``fit`` finds it out: the largest one it sees, plus 1. In a table they may hold text as well: the first ``fit``
         numbers the texts it sees in their order; others, and missing values, are the unknown category.
@@ -156,8 +165,11 @@ class Table(Layer):
     normalize : bool, default True
         Whether the first ``fit`` learns mean and scale of the numeric columns, as ``Normalization`` does.
     trainable : bool, default True
+        False freezes the layer.
     learning_rate_factor : float, default 1
+        Multiplies the optimizer's learning rate for this layer.
     name : str, optional
+        For the summary and error messages.
 
     Attributes
     ----------
@@ -165,15 +177,23 @@ class Table(Layer):
         By column.
     texts : dict of int to tuple of str
         By column, what its categories are called, if it held text.
-    mean, scale : ndarray (numeric columns,)
+    mean, scale : ndarray (numeric columns,), the network's dtype
         Views; what was learned of the numeric columns.
 
     Raises
     ------
+    ValueError, TypeError
+        If no column is named, or one twice, or an argument is of another type; in ``Sequential``, if it is not the
+        first layer.
     ValueError
         In ``fit``, if a categorical column does not hold whole numbers. In ``predict`` any number that is no known
         category is the unknown one: its vector starts at 0, and learns if ``fit`` meets it (such as -1 for a missing
         value).
+
+    References
+    ----------
+    Guo & Berkhahn, Entity embeddings of categorical variables, 2016; Howard & Gugger, Deep learning for coders, 2020,
+    chapter 9: the default of units.
 
     Examples
     --------
@@ -330,7 +350,23 @@ class Table(Layer):
             graph.add(_core.NORMALIZE, state=state)
 
     def weight(self, column: int) -> NDArray[Any]:
-        """The vectors of one categorical column, (categories + 1, units), as a view; the last is for unknown ones."""
+        """The vectors of one categorical column, as a view: writing changes the network.
+
+        Parameters
+        ----------
+        column : int
+            Which column of X.
+
+        Returns
+        -------
+        ndarray (categories + 1, units), the network's dtype
+            The last row is the vector of the unknown category.
+
+        Raises
+        ------
+        AttributeError
+            If the column is not categorical, or the network does not know its inputs yet.
+        """
         return self._tensor(f"weight[{column}]")
 
     @property

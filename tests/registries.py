@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import doctest
 
-import fastnn as fn
-
 
 def check_row(row, *texts):
     """Formulas are written down, and the docstring has an example whose output is as printed."""
     assert all(isinstance(text, str) and text.strip() for text in texts), f"{row!r} lacks a formula"
     doc = row.__doc__
     assert doc and doc.strip(), f"{row!r} has no docstring"
-    names = {"fn": fn, **{registry: getattr(fn, registry) for registry in ("activations", "losses", "initializers")}}
-    test = doctest.DocTestParser().get_doctest(doc, names, repr(row), None, 0)
+    test = doctest.DocTestParser().get_doctest(doc, {}, repr(row), None, 0)
     assert test.examples, f"{row!r} has no example"
     said = []
     failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=said.append)

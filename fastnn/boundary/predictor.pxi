@@ -230,7 +230,14 @@ predictor_members[0] = PyMemberDef(b"__vectorcalloffset__", T_PYSSIZET, FASTNN_V
 cdef PyMethodDef predictor_methods[2]
 predictor_methods[0] = PyMethodDef(b"argmax", <void *>predictor_argmax, METH_O,
                                    b"argmax($self, x, /)\n--\n\n"
-                                   b"The index of the largest output of one row, as an int; of many rows, an array.")
+                                   b"The index of the largest output.\n\n"
+                                   b"Parameters\n----------\n"
+                                   b"x : array-like (inputs,) or (rows, inputs)\n"
+                                   b"    One row, or many; values are not checked.\n\n"
+                                   b"Returns\n-------\n"
+                                   b"int, or ndarray (rows,), int64\n\n"
+                                   b"Raises\n------\n"
+                                   b"ValueError, TypeError\n    If x does not fit.")
 cdef PyGetSetDef predictor_getset[3]
 predictor_getset[0] = PyGetSetDef(b"inputs", <void *>predictor_inputs, NULL, b"Numbers in a row of input.", NULL)
 predictor_getset[1] = PyGetSetDef(b"outputs", <void *>predictor_outputs, NULL, b"Numbers in a row of output.", NULL)
@@ -242,7 +249,22 @@ predictor_slots[3] = PyType_Slot(Py_tp_methods, <void *>predictor_methods)
 predictor_slots[4] = PyType_Slot(Py_tp_getset, <void *>predictor_getset)
 predictor_slots[5] = PyType_Slot(Py_tp_repr, <void *>predictor_repr)
 predictor_slots[6] = PyType_Slot(Py_tp_doc, <void *>(<const char *>(
-    b"A frozen copy of a network's weights: f(x) or f(x, out=y). Made by Sequential.predictor().")))
+    b"A frozen copy of a network's weights, called as a function. Made by ``Sequential.predictor``.\n\n"
+    b"f(x) returns the outputs: (outputs,) of one row (inputs,), (rows, outputs) of many (rows, inputs), in the\n"
+    b"network's dtype. f(x, out=y) writes them into y, of that shape and dtype, and returns it. Values of x are not\n"
+    b"checked. Any number of threads may call it at once.\n\n"
+    b"Attributes\n----------\n"
+    b"inputs, outputs : int\n"
+    b"    Numbers in a row of input and of output.\n\n"
+    b"Raises\n------\n"
+    b"ValueError, TypeError\n"
+    b"    In a call, if x or out does not fit.\n\n"
+    b"Examples\n--------\n"
+    b">>> import numpy as np, fastnn as fn\n"
+    b">>> f = fn.Sequential([fn.Dense(3, 'softmax')], inputs=2, seed=0).predictor()\n"
+    b">>> x, y = np.zeros(2, np.float32), np.empty(3, np.float32)\n"
+    b">>> f(x).shape, f(x, out=y) is y, f.argmax(x), f.inputs, f.outputs\n"
+    b"((3,), True, 0, 2, 3)")))
 cdef PyType_Spec predictor_spec
 predictor_spec.name = b"fastnn._core.Predictor"
 predictor_spec.basicsize = sizeof(FastnnPredictor)

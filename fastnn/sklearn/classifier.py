@@ -41,7 +41,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Of "sgd": as it is; learning_rate_init / t^power_t after each epoch, where t counts rows; or divided by 5 each
         time the loss has not fallen for n_iter_no_change epochs.
     learning_rate_init : float, default 0.001
+        The learning rate; not of "lbfgs".
     power_t : float, default 0.5
+        The exponent of "invscaling".
     max_iter : int, default 200
         Epochs, or iterations of "lbfgs".
     shuffle : bool, default True
@@ -51,11 +53,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     tol : float, default 1e-4
         What counts as an improvement; for "lbfgs" the largest gradient to stop at.
     verbose : bool, default False
+        Print the loss of each epoch.
     warm_start : bool, default False
         Go on from the weights of the last fit.
     momentum : float, default 0.9
+        Of "sgd": the share of the last step that is kept.
     nesterovs_momentum : bool, default True
-        Both of "sgd".
+        Of "sgd": Nesterov's form of momentum.
     early_stopping : bool, default False
         Hold out rows, stop when their accuracy has not improved for n_iter_no_change epochs, and keep the best weights.
     validation_fraction : float, default 0.1
@@ -63,7 +67,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
         Of "adam".
     n_iter_no_change : int, default 10
-        Epochs without improvement that are one too few to stop.
+        Training stops after more than so many epochs in a row without improvement.
     max_fun : int, default 15000
         Calls of the loss that "lbfgs" may make.
     loss : str, object or function, default "log_loss"
@@ -90,7 +94,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     Attributes
     ----------
-    classes_ : ndarray (n_classes,)
+    classes_ : ndarray (n_classes,), the labels' dtype
+        The labels, sorted; of multi-label targets the columns' numbers.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, as views of the network's.
     loss_, best_loss_ : float
@@ -102,7 +107,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     n_iter_, t_ : int
         Epochs of the last fit; rows seen in all.
     n_layers_, n_outputs_, out_activation_ : int, int, str
+        Layers, input and output among them; columns of the output; its activation.
     n_features_in_, feature_names_in_ : int, ndarray
+        Columns of X, and their names: these only if X had some.
     history_ : dict of str to list of float
         Of the last fit: as ``History.history`` of the network, with "val_loss" for X_val, and metrics.
     network_ : Sequential
@@ -223,8 +230,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Parameters
         ----------
         X : array-like or sparse matrix (rows, features)
+            One row for each example.
         y : array-like (rows,), or (rows, questions) of 0 and 1
+            Labels of any kind; several columns are multi-label.
         sample_weight : array-like (rows,), optional
+            The loss is the weighted mean.
         X_val, y_val : array-like, optional
             Rows to measure after each epoch: ``validation_scores_`` is their accuracy, ``history_`` has "val_loss".
             With early_stopping they decide, and no rows are held out.
@@ -232,6 +242,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument does not fit, or training diverges.
         """
         return self._fit(X, y, sample_weight, X_val, y_val)  # type: ignore[no-any-return]
 
@@ -249,6 +264,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument does not fit; if classes are missing in the first call, or others later.
+        AttributeError
+            With solver "lbfgs", which has no such method.
         """
         if not hasattr(self, "classes_"):
             if classes is None:
@@ -297,10 +319,18 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Parameters
         ----------
         X : array-like or sparse matrix (rows, features)
+            With as many features as in ``fit``.
 
         Returns
         -------
-        ndarray (rows,), or (rows, questions)
+        ndarray (rows,), or (rows, questions), the labels' dtype
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X does not fit: columns, type, or a number that is not finite.
         """
         outputs = self._outputs(X)
         return self._labels.named(outputs)
@@ -311,10 +341,18 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Parameters
         ----------
         X : array-like or sparse matrix (rows, features)
+            With as many features as in ``fit``.
 
         Returns
         -------
-        ndarray (rows, n_classes)
+        ndarray (rows, n_classes), float32 or float64 as computed in
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X does not fit: columns, type, or a number that is not finite.
         """
         outputs = self._outputs(X)
         return self._labels.probabilities(outputs)
@@ -325,10 +363,18 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Parameters
         ----------
         X : array-like or sparse matrix (rows, features)
+            With as many features as in ``fit``.
 
         Returns
         -------
-        ndarray (rows, n_classes)
+        ndarray (rows, n_classes), float32 or float64 as computed in
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X does not fit: columns, type, or a number that is not finite.
         """
         with np.errstate(divide="ignore"):
             logarithms: NDArray[Any] = np.log(self.predict_proba(X))

@@ -33,11 +33,13 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Of the hidden layers.
     solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle, random_state
         As in :class:`MLPClassifier`, with the same defaults.
-    tol, verbose, warm_start, momentum, nesterovs_momentum, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
+    tol, verbose, warm_start, momentum, nesterovs_momentum
         As in :class:`MLPClassifier`, with the same defaults.
     early_stopping, validation_fraction : bool, float, default False, 0.1
         Hold out this share of the rows, stop when their R^2 has not improved for n_iter_no_change epochs, and keep the
         best weights.
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun
+        As in :class:`MLPClassifier`, with the same defaults.
     dropout, callbacks, schedule, metrics, dtype, threads, checkpoint, resume
         As in :class:`MLPClassifier`, with the same defaults.
 
@@ -59,6 +61,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
     Of several columns of y, scikit-learn minimizes the sum of half the squared errors, and shows their mean as
     ``loss_``; so does this. "lbfgs", too, minimizes that sum here, where scikit-learn gives SciPy the value of one and
     the gradient of the other.
+
+    References
+    ----------
+    As of :class:`MLPClassifier`.
 
     Examples
     --------
@@ -158,8 +164,11 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Parameters
         ----------
         X : array-like or sparse matrix (rows, features)
+            One row for each example.
         y : array-like (rows,) or (rows, outputs)
+            Numbers.
         sample_weight : array-like (rows,), optional
+            The loss is the weighted mean.
         X_val, y_val : array-like, optional
             Rows to measure after each epoch: ``validation_scores_`` is their R^2, ``history_`` has "val_loss". With
             early_stopping they decide, and no rows are held out.
@@ -167,6 +176,11 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument does not fit, or training diverges.
         """
         return self._fit(X, y, sample_weight, X_val, y_val)  # type: ignore[no-any-return]
 
@@ -182,6 +196,13 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument does not fit.
+        AttributeError
+            With solver "lbfgs", which has no such method.
         """
         return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
 
@@ -218,11 +239,19 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Parameters
         ----------
         X : array-like or sparse matrix (rows, features)
+            With as many features as in ``fit``.
 
         Returns
         -------
-        ndarray (rows,), or (rows, outputs) of several; (rows, quantiles) of several quantiles
+        ndarray (rows,), or (rows, outputs) of several; (rows, quantiles) of several quantiles; float32 or float64
             With loss "gaussian_nll" the means; with "poisson" the expected numbers.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X does not fit: columns, type, or a number that is not finite.
         """
         outputs = self._outputs(X)
         found = self._aim.predictions(outputs)
