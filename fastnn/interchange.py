@@ -67,7 +67,7 @@ def from_torch(
     Raises
     ------
     ValueError
-        If a shape does not fit, or a module is of another kind.
+        If a shape does not fit, a module is of another kind, or a weight is not finite.
 
     Notes
     -----
@@ -126,7 +126,7 @@ def from_keras(
     Raises
     ------
     ValueError
-        If a shape does not fit, or may mean several things.
+        If a shape does not fit, or may mean several things, or a weight is not finite.
 
     Examples
     --------

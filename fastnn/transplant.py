@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .activations import ActivationFunction
-from .arguments import positive
+from .arguments import finite_copy, positive
 from .graph import known_activation
 from .layers import Activation, Dense, Layer, PReLU, all_parts, place_of
 from .model import Sequential
@@ -215,6 +215,7 @@ def _numbers_for(layer: Layer, names: list[str], group: Group, where: str) -> It
             value = np.full(tensor.size, float(source == "weight"))
         if value is None:
             raise ValueError(f"{group.name} has no {source}, but {where}, {layer!r}, needs one")
+        value = finite_copy(value, tensor.dtype, f"{source} of {group.name}")
         shape: tuple[int, ...] = (tensor.size,)
         if isinstance(layer, (Embedding, Table)):
             shape = tensor.shape

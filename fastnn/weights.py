@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .arguments import finite_copy
 from .layers import Layer, all_parts, place_of
 from .normalization import Normalization
 from .parameters import Parameters
@@ -66,7 +67,8 @@ def set_weights(net: Sequential, weights: Sequence[Any]) -> None:
         new = plain_array(value, f"weights[{place}]")
         if new.shape != shape:
             raise ValueError(f"weights[{place}] has shape {new.shape}, but {name} has {shape}")
-        moves.append((span, new.astype(net.dtype).reshape(-1)))  # a copy: it may be a view of the network itself
+        new = finite_copy(new, net.dtype, f"weights[{place}] ({name})")  # it may have been a view of the network itself
+        moves.append((span, new.reshape(-1)))
     net._pass = None
     parameters.shared.write(_write, parameters.numbers, moves)
     note_learned(net, parameters)

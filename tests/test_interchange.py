@@ -165,6 +165,22 @@ def test_a_network_that_cannot_be_filled_stays_as_it_was():
         fn.from_torch(good, into=[])
 
 
+def test_what_is_not_finite_is_named():
+    good = state_dict("mlp")
+    bad = good["3.weight"].copy()
+    bad[1, 4] = bad[2, 0] = np.nan  # (units, inputs), as they were given
+    net = fn.Sequential([fn.Dense(5), fn.Dense(4), fn.Dense(2)], inputs=3, seed=0)
+    before = net.params.copy()
+    for how in ({"activations": "relu"}, {"into": net}):
+        with pytest.raises(ValueError, match=r"weight of 3 is nan at \[1, 4\], but must be finite \(2 of its 20 "):
+            fn.from_torch({**good, "3.weight": bad}, **how)
+        with pytest.raises(ValueError, match=r"bias of 5 is 1e\+39 at \[1\], which is too large for float32"):
+            fn.from_torch({**good, "5.bias": np.array([0.0, 1e39])}, **how)
+        assert (net.params == before).all()
+    large = fn.from_torch({**good, "5.bias": np.array([0.0, 1e39])}, "relu", dtype="float64")
+    assert large.layers[2].bias[1] == 1e39
+
+
 # ---- Keras -----------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +266,9 @@ def test_what_keras_has_given_wrongly_is_named(rng):
             r"'a/seed'\] with shape \(4,\) belongs to no layer",
         ),
         ([k, b], {"activations": [None], "epsilon": 0.0}, "epsilon must be finite and above 0"),
+        ([k, b * np.inf], {"activations": [None]}, r"bias of weights\[0\] is inf at \[0\], but must be finite \(4 of"),
+        ([k, b * np.inf], {"into": net}, r"bias of weights\[0\] is inf at \[0\], but must be finite \(4 of its 4"),
+        ({"a/kernel": k, "a/bias": b * np.nan}, {"into": net}, r"bias of a is nan at \[0\]"),
     ]:
         with pytest.raises(ValueError, match=message):
             fn.from_keras(weights, **arguments)

@@ -230,6 +230,10 @@ def test_from_sklearn_says_what_it_needs():
     with pytest.raises(NotFittedError):
         from_sklearn(neural_network.MLPClassifier())
     theirs = neural_network.MLPRegressor(loss="poisson", max_iter=5).fit(np.eye(4), [1, 2, 3, 4])
+    broken = copy.deepcopy(theirs)
+    broken.coefs_[1][7] = np.nan
+    with pytest.raises(ValueError, match=r"model\.coefs_\[1\] is nan at \[7, 0\], but must be finite \(1 of its 100"):
+        from_sklearn(broken)
     np.testing.assert_allclose(from_sklearn(theirs).predict(np.eye(4)), theirs.predict(np.eye(4)), rtol=1e-6)
 
 
@@ -263,6 +267,22 @@ def test_it_computes_in_the_dtype_of_X(given, asked, found):
     X = (np.random.default_rng(0).random((20, 3)) * 10).astype(given)
     model = MLPRegressor(dtype=asked, max_iter=2).fit(X, np.arange(20))
     assert model.coefs_[0].dtype == model.intercepts_[1].dtype == model.predict(X).dtype == found
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("asked", [
+    "float16", np.float16, int, complex, object, "single precision", 32, [], np.dtype(">f4"),
+])  # fmt: skip
+def test_a_dtype_that_networks_do_not_have_is_said(kind, asked):
+    model = kind(dtype=asked)
+    with pytest.raises(ValueError) as raised:
+        model.fit(np.eye(4), [0, 1, 0, 1])
+    said = str(raised.value)
+    assert said == (
+        f"The 'dtype' parameter of {kind.__name__} must be 'float32', 'float64', the type of that name or None. "
+        f"Got {asked!r} instead."
+    )
+    assert not hasattr(model, "n_features_in_")
 
 
 def test_multi_label_targets_may_be_sparse():
@@ -627,3 +647,6 @@ def test_new_coefs_are_taken_all_or_not_at_all():
         with pytest.raises(ValueError, match=r"coefs_ has arrays of shapes|could not convert"):
             model.coefs_ = wrong
         assert all(map(np.array_equal, model.coefs_, before))
+    with pytest.raises(ValueError, match=r"coefs_\[1\] is inf at \[2, 0\], but must be finite"):
+        model.coefs_ = [np.zeros((5, 4)), [[0], [0], [np.inf], [0]]]
+    assert all(map(np.array_equal, model.coefs_, before))
