@@ -31,7 +31,7 @@ class Group:
     name: str
     arrays: Arrays
     transposed: bool  # a matrix is (units, inputs), as in torch
-    kind: str = ""  # what its name says of its first array: "kernel", "embeddings", "gamma" or "alpha", in Keras
+    kind: str = ""  # what Keras calls its first array: "kernel", "embeddings", "gamma", "beta" or "alpha"
 
     @property
     def is_matrix(self) -> bool:
@@ -154,6 +154,8 @@ def _embedding(groups: list[Group], place: int) -> tuple[int, int, Layer]:
 def _vector_layer(group: Group, norms: dict[str, float]) -> Layer:
     if "running_mean" in group.arrays:
         return BatchNorm(norms["momentum"], norms["epsilon"])
+    if group.kind in ("gamma", "beta"):
+        return LayerNorm(norms["epsilon"])
     if "weight" not in group.arrays:
         raise ValueError(f"{group.name} has no weight")
     if "bias" in group.arrays:

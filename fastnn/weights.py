@@ -104,5 +104,6 @@ def plain_array(value: Any, argument: str) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"{argument} is not a regular array") from error
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{argument} must hold real numbers, not dtype {array.dtype}")
+        hint = ": convert it first, .astype('float32')" if "float" in str(array.dtype) else ""
+        raise TypeError(f"{argument} must hold real numbers, not dtype {array.dtype}{hint}")
     return array
