@@ -108,6 +108,22 @@ def test_activations_and_order_of_rows(activation, shuffle):
     np.testing.assert_allclose(ours.fit(X, y).loss_curve_, theirs.fit(X, y).loss_curve_, rtol=1e-10)
 
 
+@pytest.mark.parametrize("parameters", [{"beta_1": 0.5}, {"beta_2": 0.9}, {"epsilon": 0.01}], ids=str)
+def test_parameters_of_adam(parameters):
+    X, y = classes()
+    ours, theirs = both(MLPClassifier, max_iter=10, random_state=0, **parameters)
+    np.testing.assert_allclose(ours.fit(X, y).loss_curve_, theirs.fit(X, y).loss_curve_, rtol=1e-10)
+    assert ours.loss_curve_ != MLPClassifier(max_iter=10, random_state=0).fit(X, y).loss_curve_
+
+
+@pytest.mark.parametrize("calls", [3, 7, 20])
+def test_lbfgs_stops_after_so_many_calls(calls):
+    X, y = numbers()
+    ours, theirs = both(MLPRegressor, solver="lbfgs", max_fun=calls, max_iter=500, random_state=0, tol=1e-12)
+    assert ours.fit(X, y).n_iter_ == theirs.fit(X, y).n_iter_ < 500
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
+
+
 @pytest.mark.parametrize("columns", [1, 2])
 def test_poisson(columns):
     X, _ = numbers()
