@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Single arguments, checked: whole numbers, numbers, True or False.
+"""Single arguments, checked: whole numbers, numbers, True or False, and arrays of weights.
 
 A bool is no number here and a number no bool: what was meant for another argument is noticed. Every message names the
-argument, what was found and what was needed. Arrays are the business of ``inputs.py``.
+argument, what was found and what was needed. X and y are the business of ``inputs.py``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def whole_number(value: object, argument: str, least: int = 1) -> int:
@@ -60,3 +62,17 @@ def positive(value: object, argument: str) -> float:
     if not (math.isfinite(found) and found > 0):
         raise ValueError(f"{argument} must be finite and above 0, not {value!r}")
     return found
+
+
+def finite_copy(value: NDArray[Any], dtype: np.dtype[Any], argument: str) -> NDArray[Any]:
+    """A copy of weights in the network's dtype, all of which are finite in it."""
+    with np.errstate(over="ignore"):
+        new = value.astype(dtype)
+    wrong = np.argwhere(~np.isfinite(new))
+    if len(wrong):
+        first = tuple(map(int, wrong[0]))
+        found = value[first]
+        needed = f"which is too large for {dtype}" if np.isfinite(found) else "but must be finite"
+        others = f" ({len(wrong)} of its {new.size} values are not finite)"
+        raise ValueError(f"{argument} is {found} at [{', '.join(map(str, first))}], {needed}{others}")
+    return new

@@ -23,6 +23,13 @@ from .losses import Objective
 from .sparse import is_sparse_matrix
 
 END = object()
+
+
+class NotGiven(int):
+    """A default value: known from the same number, given, by what it is, and used as that number."""
+
+
+BATCH_SIZE = NotGiven(32)
 ARRAY_LIKE = ("__array__", "__array_interface__", "__array_struct__")
 AGAIN = (
     "something that can be iterated anew (a list, a data loader, an object whose __iter__ is a generator), or a "

@@ -7,13 +7,14 @@ for a ``Table`` layer, which remembers what it has learned of them; whatever els
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._memory import allocate
-from .layers import all_parts
+from .layers import Layer, all_parts
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -35,18 +36,21 @@ def read_features(
     """X as an array, with the names of its columns; what is no table stays as it is, and has none.
 
     `names` are those it must have, if it has any; default: the network's. With `learn` a ``Table`` that has not seen
-    any data learns which columns are meant by its names, and which texts are in them.
+    any data learns which columns are meant by its names, and which texts are in them; what has learned texts is not
+    given numbers in their place, which would be read as codes of a numbering that the caller may not know.
     """
     learns = learn and net.inputs is None
+    tables = net._tables
     if not is_frame(X):
-        if learns:
-            for layer in _tables(net):
+        for layer in tables:
+            if learns:
                 layer.use_names(None)
+            elif layer.texts:
+                raise TypeError(_text_needed(net, layer, X, argument))
         return X, None
     frame = _open(X, argument)
     found = _names(frame)
     check_names(net.feature_names if names is None else names, found, argument)
-    tables = _tables(net)
     if learns:
         for layer in tables:
             layer.use_names(found)
@@ -93,8 +97,25 @@ def _listed(names: list[str]) -> str:
     return ", ".join(map(repr, names[:NAMED])) + more
 
 
-def _tables(net: Sequential) -> list[Table]:
-    return [layer for layer in all_parts(net.layers) if isinstance(layer, Table)]
+def tables_in(layers: Iterable[Layer]) -> tuple[Table, ...]:
+    """The layers that read columns of a table."""
+    return tuple(layer for layer in all_parts(layers) if isinstance(layer, Table))
+
+
+def read_text(net: Sequential) -> bool:
+    """Whether the network was fitted to columns of text."""
+    return any(layer.texts for layer in net._tables)
+
+
+def _text_needed(net: Sequential, table: Table, X: object, argument: str) -> str:
+    column = min(table.texts)
+    names = net.feature_names
+    shown = f"column {column}" if names is None else f"column {names[column]!r}"
+    columns = "the columns it was fitted to" if names is None else f"the columns {_listed(list(names))}"
+    return (
+        f"{argument} is a {type(X).__name__}, but {shown} held text when the network was fitted: hand over a table "
+        f"with {columns}. (net.predictor() takes codes, the places in Table.texts[{column}])"
+    )
 
 
 def _narwhals(x: object, argument: str) -> Any:

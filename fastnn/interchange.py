@@ -8,7 +8,7 @@ they are those of a network that is there; then each layer takes the next group
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,8 @@ def from_torch(
     Raises
     ------
     ValueError, TypeError
-        If an argument is of another type, a shape does not fit, or a module is of a kind that is not known.
+        If an argument is of another type, a shape does not fit, a module is of a kind that is not known, or a weight is
+        not finite.
 
     Notes
     -----
@@ -111,8 +112,9 @@ def from_keras(
         more than five vectors may mean several things: then give names, ``{w.path: w.numpy() for w in model.weights}``,
         or `into`.
     activations : str or list of str, rows of ``fastnn.activations`` and None, optional
-        One for each Dense; it follows the Dense, and the norm behind it if there is one. A single one is that of all
-        but the last Dense, which is linear.
+        One for each Dense; it follows the Dense, and the norm behind it if there is one: for ``Dense(8, "relu")`` with
+        a norm behind it, use `into`. A single one is that of all but the last Dense, which is linear. "leaky_relu"
+        needs its slope, "leaky_relu(0.2)", because Keras has another one.
     into : Sequential, optional
         Fill this network instead, layer by layer; none is changed if one does not fit.
     epsilon : float, default 1e-3
@@ -128,7 +130,7 @@ def from_keras(
     Raises
     ------
     ValueError, TypeError
-        If an argument is of another type, a shape does not fit, or may mean several things.
+        If an argument is of another type, a shape does not fit or may mean several things, or a weight is not finite.
 
     Examples
     --------
@@ -137,6 +139,7 @@ def from_keras(
     >>> fn.from_keras(weights, "relu").predict([1.0, 2.0])
     array([[9.]], dtype=float32)
     """
+    _refuse_another_slope(activations)
     if isinstance(weights, Mapping):
         groups = _named_groups(weights, "/", KERAS, "weights")
     elif isinstance(weights, (str, np.ndarray)) or not isinstance(weights, Iterable):
@@ -145,6 +148,16 @@ def from_keras(
         arrays = [plain_array(value, f"weights[{place}]") for place, value in enumerate(weights)]
         groups = _groups_by_shape(arrays) if into is None else _groups_by_layer(arrays, into)
     return network_of(groups, activations, into, {"epsilon": epsilon, "momentum": 0.99}, dtype)
+
+
+def _refuse_another_slope(activations: Any) -> None:
+    """The one name that means something else there."""
+    names = [activations] if isinstance(activations, str) else activations
+    if isinstance(names, Sequence) and any(isinstance(name, str) and name == "leaky_relu" for name in names):
+        raise ValueError(
+            "activations: 'leaky_relu' has slope 0.2 as an activation of Keras, 0.3 as its layer LeakyReLU, and 0.01 "
+            "in fastnn: say which, as in 'leaky_relu(0.2)'"
+        )
 
 
 # ---- arrays into groups ----------------------------------------------------------------------------------------------
@@ -209,7 +222,8 @@ def _groups_by_layer(arrays: list[NDArray[Any]], net: Sequential) -> list[Group]
         part = arrays[place : place + len(names)]
         if len(part) < len(names):
             raise ValueError(
-                f"weights has {len(arrays)} arrays, too few: {place_of(net.layers, layer)} needs {', '.join(names)}"
+                f"weights has {len(arrays)} arrays, too few: {place_of(net.layers, layer)} needs {', '.join(names)} "
+                "(for norms without one of them give names, {w.path: w.numpy() for w in model.weights})"
             )
         keys = ["weight" if name == "slope" or name.startswith("weight[") else name for name in names]
         groups.append(Group(f"weights[{place}]", dict(zip(keys, part, strict=True)), False))

@@ -21,11 +21,11 @@ from numpy.typing import DTypeLike, NDArray
 from . import _core, derivatives, evaluation, files, inputs, learning_rate_finder, passes, predictor, stepping
 from ._memory import allocate
 from .arguments import number, true_or_false, whole_number
-from .batches import is_stream, is_stream_of_features
+from .batches import BATCH_SIZE, is_stream, is_stream_of_features
 from .clipping import clip_gradients
 from .composition import checked_layers
 from .errors import DivergenceError
-from .frames import read_features, read_targets
+from .frames import read_features, read_targets, read_text, tables_in
 from .graph import Graph, build
 from .health import ROWS as HEALTH_ROWS
 from .health import Health, examine
@@ -144,6 +144,7 @@ class Sequential:
         self.layers = checked_layers(layers, "layers")
         if not self.layers:
             raise ValueError("layers is empty")
+        self._tables = tables_in(self.layers)
         self.dtype: np.dtype[Any] = _checked_dtype(dtype)
         self.seed = _checked_seed(seed)
         self.history = History()
@@ -178,7 +179,7 @@ class Sequential:
         loss: Any = None,
         optimizer: Any = "adam",
         epochs: int = 10,
-        batch_size: int | None = 32,
+        batch_size: int | None = BATCH_SIZE,
         shuffle: bool = True,
         validation_data: Any = None,
         validation_fraction: float | None = None,
@@ -207,7 +208,8 @@ class Sequential:
             An array of any real dtype and layout, also ``np.memmap``, is read where it lies, never copied as a whole.
             Of a sparse matrix only the rows of a batch are made dense. A table of pandas, polars or pyarrow becomes an
             array, and its names are kept (:attr:`feature_names`). A stream of batches, (X, y) or (X, y,
-            sample_weight), comes without `y`, `batch_size` and `shuffle`: batches are as they come; see docs/data.md.
+            sample_weight), comes without `y` and `batch_size`: batches are as they come, in their order, whatever
+            `shuffle` says; see docs/data.md.
         y : array-like, or a column or table of numbers; of a stream None
             (rows, outputs), or (rows,) for one output; for "cross_entropy" class labels (rows,) or rows of
             probabilities; for several quantiles (rows,), for "gaussian_nll" (rows, outputs / 2).
@@ -221,7 +223,7 @@ class Sequential:
         epochs : int, default 10
             Further passes over the rows.
         batch_size : int or None, default 32
-            Rows in a step; None for all of them. The last batch of an epoch takes what is left.
+            Rows in a step; None for all of them. The last batch of an epoch takes what is left. Not with a stream.
         shuffle : bool, default True
             Rows in another order each epoch, by the seed.
         validation_data : (X, y) or (X, y, sample_weight), or stream of such batches, optional
@@ -673,7 +675,7 @@ class Sequential:
         if type(X) is not np.ndarray:
             if is_stream_of_features(X):
                 return predict_stream(self, parameters, X, threads)
-        elif threads is None:
+        elif threads is None and not (self._tables and read_text(self)):
             found = parameters.shared.read(lambda params: evaluation.predict_few(parameters, params, X))
             if found is not None:
                 return found
@@ -883,7 +885,8 @@ class Sequential:
         Raises
         ------
         ValueError, TypeError
-            If one of them does not fit; the network is as before.
+            If one of them does not fit, or holds NaN, infinity or what is too large for the network's dtype; the
+            network is as before.
         RuntimeError
             If the network has no weights yet, or is being trained by another call.
 
@@ -904,7 +907,8 @@ class Sequential:
         -------
         Predictor
             f(x) with x (inputs,) -> (outputs,), or (rows, inputs) -> (rows, outputs); f(x, out=y) writes into y;
-            f.argmax(x) is the index of the largest output. Values of x are not checked.
+            f.argmax(x) is the index of the largest output. Values of x are not checked; where a ``Table`` has learned
+            texts, x has the place of each in ``Table.texts``, and -1 for an unknown or missing one.
 
         Raises
         ------

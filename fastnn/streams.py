@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .arguments import whole_number
-from .batches import END, Batch, Batches, Kept, checked, parts_of, placed
+from .batches import BATCH_SIZE, END, Batch, Batches, Kept, checked, parts_of, placed
 from .callbacks import CallbackList, Preparation
 from .checkpoint import resolve_checkpoint
 from .clipping import clipping
@@ -102,6 +102,11 @@ class StreamFit(Fit):
 
     @staticmethod
     def _refuse_what_needs_all_rows(asked: FitArguments) -> None:
+        if asked.batch_size is not BATCH_SIZE:
+            raise ValueError(
+                f"batch_size is {asked.batch_size!r}, but a stream brings batches of its own sizes: leave batch_size "
+                "out, and let the stream cut its rows"
+            )
         if asked.sample_weight is not None:
             raise ValueError("sample_weight: a stream brings weights in its batches, as (X, y, sample_weight)")
         if asked.validation_fraction is not None:

@@ -159,7 +159,8 @@ class Table(Layer):
     categorical : list of int or str, or dict of them to int, default ()
         Columns that hold categories 0, 1, 2 ...; as a dict, with how many there are. Where that is not said, the first
         ``fit`` finds it out: the largest one it sees, plus 1. In a table they may hold text as well: the first ``fit``
-        numbers the texts it sees in their order; others, and missing values, are the unknown category.
+        numbers the texts it sees in their order; others, and missing values, are the unknown category. From then on
+        arrays are refused: a number would be the code of a text in an order that only this layer knows (``texts``).
     units : int, optional
         Numbers in the vector of a category; default by their number, 1.6 categories^0.56, between 2 and 50.
     normalize : bool, default True

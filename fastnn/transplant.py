@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .activations import ActivationFunction
-from .arguments import positive
+from .arguments import finite_copy, positive
 from .graph import known_activation
 from .layers import Activation, Dense, Layer, PReLU, all_parts, place_of
 from .model import Sequential
@@ -31,7 +31,7 @@ class Group:
     name: str
     arrays: Arrays
     transposed: bool  # a matrix is (units, inputs), as in torch
-    kind: str = ""  # what its name says of its first array: "kernel", "embeddings", "gamma" or "alpha", in Keras
+    kind: str = ""  # what Keras calls its first array: "kernel", "embeddings", "gamma", "beta" or "alpha"
 
     @property
     def is_matrix(self) -> bool:
@@ -154,6 +154,8 @@ def _embedding(groups: list[Group], place: int) -> tuple[int, int, Layer]:
 def _vector_layer(group: Group, norms: dict[str, float]) -> Layer:
     if "running_mean" in group.arrays:
         return BatchNorm(norms["momentum"], norms["epsilon"])
+    if group.kind in ("gamma", "beta"):
+        return LayerNorm(norms["epsilon"])
     if "weight" not in group.arrays:
         raise ValueError(f"{group.name} has no weight")
     if "bias" in group.arrays:
@@ -215,6 +217,7 @@ def _numbers_for(layer: Layer, names: list[str], group: Group, where: str) -> It
             value = np.full(tensor.size, float(source == "weight"))
         if value is None:
             raise ValueError(f"{group.name} has no {source}, but {where}, {layer!r}, needs one")
+        value = finite_copy(value, tensor.dtype, f"{source} of {group.name}")
         shape: tuple[int, ...] = (tensor.size,)
         if isinstance(layer, (Embedding, Table)):
             shape = tensor.shape

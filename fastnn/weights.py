@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .arguments import finite_copy
 from .layers import Layer, all_parts, place_of
 from .normalization import Normalization
 from .parameters import Parameters
@@ -66,7 +67,8 @@ def set_weights(net: Sequential, weights: Sequence[Any]) -> None:
         new = plain_array(value, f"weights[{place}]")
         if new.shape != shape:
             raise ValueError(f"weights[{place}] has shape {new.shape}, but {name} has {shape}")
-        moves.append((span, new.astype(net.dtype).reshape(-1)))  # a copy: it may be a view of the network itself
+        new = finite_copy(new, net.dtype, f"weights[{place}] ({name})")  # it may have been a view of the network itself
+        moves.append((span, new.reshape(-1)))
     net._pass = None
     parameters.shared.write(_write, parameters.numbers, moves)
     note_learned(net, parameters)
@@ -102,5 +104,6 @@ def plain_array(value: Any, argument: str) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"{argument} is not a regular array") from error
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{argument} must hold real numbers, not dtype {array.dtype}")
+        hint = ": convert it first, .astype('float32')" if "float" in str(array.dtype) else ""
+        raise TypeError(f"{argument} must hold real numbers, not dtype {array.dtype}{hint}")
     return array

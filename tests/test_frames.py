@@ -187,7 +187,7 @@ def test_texts_are_numbered(make, tmp_path):
     assert repr(layer) == repr(one.layers[0])
     other.save(tmp_path / "model.fnn")
     for net in (other, fn.load(tmp_path / "model.fnn"), pickle.loads(pickle.dumps(other))):
-        assert digest(net.predict(people(make))) == digest(one.predict(plain)) == digest(net.predict(plain))
+        assert digest(net.predict(people(make))) == digest(one.predict(plain)) == digest(net.predictor()(plain))
         assert net.layers[0].texts == layer.texts
     fresh = regressor(table())
     before = everything(fresh)
@@ -198,6 +198,63 @@ def test_texts_are_numbered(make, tmp_path):
     other.fit(people(make), Y, epochs=1, verbose=0)
     one.fit(plain, Y, epochs=1, verbose=0)
     same(one, other)
+
+
+CALLS = {
+    "predict": lambda net, x: net.predict(x),
+    "predict, threads": lambda net, x: net.predict(x, threads=2),
+    "predict a stream": lambda net, x: net.predict([x, x]),
+    "a row": lambda net, x: net.predict(x[0]),
+    "lists": lambda net, x: net.predict(x.tolist()),
+    "objects": lambda net, x: net.predict(x.astype(object)),
+    "forward": lambda net, x: net.forward(x, training=True),
+    "evaluate": lambda net, x: net.evaluate(x, Y),
+    "evaluate a stream": lambda net, x: net.evaluate([(x, Y)]),
+    "fit": lambda net, x: net.fit(x, Y, verbose=0),
+    "fit a stream": lambda net, x: net.fit([(x, Y)], verbose=0),
+    "validation": lambda net, x: net.fit(people(pandas), Y, validation_data=(x, Y), verbose=0),
+    "validation by a stream": lambda net, x: net.fit(people(pandas), Y, validation_data=[(x, Y)], verbose=0),
+    "train_step": lambda net, x: net.train_step(x, Y),
+    "find_learning_rate": lambda net, x: net.find_learning_rate(x, Y),
+    "health": lambda net, x: net.health(x),
+    "jacobian": lambda net, x: net.jacobian(x),
+    "input_gradient": lambda net, x: net.input_gradient(x, Y),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("make", [pandas, polars])
+def test_numbers_in_place_of_texts_are_refused(call, make):
+    """They would be read as codes, of whatever numbering."""
+    net = regressor(table())
+    net.fit(people(make), Y, epochs=1, verbose=0)
+    codes = np.column_stack([CODES, NUMBERS["age"], [1, 0, 1] * (ROWS // 3), NUMBERS["height"]])
+    before = everything(net)
+    with pytest.raises(TypeError) as raised:
+        call(net, codes)
+    for words in (
+        "column 'job' held text when the network was fitted",
+        "hand over a table with the columns 'job', 'age', 'town', 'height'",
+        "net.predictor() takes codes, the places in Table.texts[0]",
+    ):
+        assert words in str(raised.value)
+    assert everything(net) == before
+
+
+def test_texts_in_columns_without_names():
+    pd = pytest.importorskip("pandas")
+    net = regressor(fn.Table(numeric=[1], categorical=[0]))
+    net.fit(pd.DataFrame({0: JOBS, 1: NUMBERS["age"]}), Y, epochs=1, verbose=0)
+    assert net.feature_names is None and net.layers[0].texts[0] == ("baker", "cook", "smith")
+    with pytest.raises(TypeError, match=r"X is a ndarray, but column 0 held text.*the columns it was fitted to"):
+        net.predict(np.ones((3, 2)))
+
+
+def test_an_array_is_fine_where_categories_were_numbers():
+    net = regressor(fn.Table(numeric=["height"], categorical=["age"]))
+    frame = pandas({"age": NUMBERS["age"], "height": NUMBERS["height"]})
+    net.fit(frame, Y, epochs=1, verbose=0)
+    assert digest(net.predict(frame.to_numpy())) == digest(net.predict(frame))
 
 
 def test_categorical_types():

@@ -165,6 +165,22 @@ def test_a_network_that_cannot_be_filled_stays_as_it_was():
         fn.from_torch(good, into=[])
 
 
+def test_what_is_not_finite_is_named():
+    good = state_dict("mlp")
+    bad = good["3.weight"].copy()
+    bad[1, 4] = bad[2, 0] = np.nan  # (units, inputs), as they were given
+    net = fn.Sequential([fn.Dense(5), fn.Dense(4), fn.Dense(2)], inputs=3, seed=0)
+    before = net.params.copy()
+    for how in ({"activations": "relu"}, {"into": net}):
+        with pytest.raises(ValueError, match=r"weight of 3 is nan at \[1, 4\], but must be finite \(2 of its 20 "):
+            fn.from_torch({**good, "3.weight": bad}, **how)
+        with pytest.raises(ValueError, match=r"bias of 5 is 1e\+39 at \[1\], which is too large for float32"):
+            fn.from_torch({**good, "5.bias": np.array([0.0, 1e39])}, **how)
+        assert (net.params == before).all()
+    large = fn.from_torch({**good, "5.bias": np.array([0.0, 1e39])}, "relu", dtype="float64")
+    assert large.layers[2].bias[1] == 1e39
+
+
 # ---- Keras -----------------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +238,28 @@ def test_names_tell_what_shapes_do_not(rng):
     np.testing.assert_allclose(net.predict(X), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kept", ["gamma", "beta"])
+def test_a_layer_norm_may_have_one_vector(kept, rng):
+    k, vector, last = rng.normal(size=(3, 4)), *vectors(rng, 4, 1), rng.normal(size=(4, 1))
+    net = fn.from_keras({"a/kernel": k, f"b/{kept}": vector, "c/kernel": last}, [None, None], dtype="float64")
+    X = rng.normal(size=(5, 3))
+    gamma, beta = (vector, 0.0) if kept == "gamma" else (1.0, vector)
+    np.testing.assert_allclose(net.predict(X), layer_norm(X @ k, gamma, beta) @ last, rtol=1e-11)
+
+
+def test_the_name_that_means_something_else_in_keras_needs_its_slope(rng):
+    weights = [rng.normal(size=(3, 4)), np.ones(4), rng.normal(size=(4, 2)), np.ones(2)]
+    for activations in ("leaky_relu", ["leaky_relu", None], ("relu", "leaky_relu")):
+        with pytest.raises(ValueError, match=r"'leaky_relu' has slope 0.2 .* as in 'leaky_relu\(0.2\)'"):
+            fn.from_keras(weights, activations)
+    X = rng.normal(size=(5, 3))
+    z = X @ weights[0] + 1
+    expected = np.where(z > 0, z, 0.2 * z) @ weights[2] + 1
+    for activation in ("leaky_relu(0.2)", fn.LeakyReLU(0.2)):
+        net = fn.from_keras(weights, iter([activation, None]), dtype="float64")
+        np.testing.assert_allclose(net.predict(X), expected, rtol=1e-12)
+
+
 def test_slopes_and_embeddings_of_keras(rng):
     table, k, b, alpha = rng.normal(size=(6, 2)), rng.normal(size=(4, 3)), *vectors(rng, 3, 2)
     last = rng.normal(size=(3, 1))
@@ -242,7 +280,7 @@ def test_what_keras_has_given_wrongly_is_named(rng):
         ([], {"activations": "relu"}, "weights is empty"),
         ([b, k], {"activations": "relu"}, r"weights\[0\] has shape \(4,\), where a kernel"),
         ([k, b, b], {"activations": "relu"}, "followed by 2 vectors, which may mean several layers"),
-        ([k], {"into": net}, r"weights has 1 arrays, too few: layer 0 needs weight, bias"),
+        ([k], {"into": net}, r"weights has 1 arrays, too few: layer 0 needs weight, bias \(for norms .* give names"),
         ([k, b, b], {"into": net}, "weights has 3 arrays, but the layers of the network need 2"),
         (
             {"a/kernel": k, "a/seed": b},
@@ -250,6 +288,9 @@ def test_what_keras_has_given_wrongly_is_named(rng):
             r"'a/seed'\] with shape \(4,\) belongs to no layer",
         ),
         ([k, b], {"activations": [None], "epsilon": 0.0}, "epsilon must be finite and above 0"),
+        ([k, b * np.inf], {"activations": [None]}, r"bias of weights\[0\] is inf at \[0\], but must be finite \(4 of"),
+        ([k, b * np.inf], {"into": net}, r"bias of weights\[0\] is inf at \[0\], but must be finite \(4 of its 4"),
+        ({"a/kernel": k, "a/bias": b * np.nan}, {"into": net}, r"bias of a is nan at \[0\]"),
     ]:
         with pytest.raises(ValueError, match=message):
             fn.from_keras(weights, **arguments)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Networks as ONNX: ONNX Runtime gives what the network predicts, for every layer and activation."""
 
+import doctest
 import re
 import sys
 from pathlib import Path
@@ -35,6 +36,16 @@ def check(net, X, tmp_path):
     assert found.dtype == net.dtype and found.shape == expected.shape
     tolerance = 1e-5 if net.dtype == np.float32 or "gelu" in repr(net) else 1e-12
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max(initial=1.0))
+
+
+def test_the_example_runs():
+    """It is marked to be skipped because the package onnx is optional; here it is not."""
+    pytest.importorskip("onnx")
+    example = doctest.DocTestParser().get_doctest(fn.Sequential.to_onnx.__doc__, {}, "to_onnx", None, 0)
+    skipped = [part.options.pop(doctest.SKIP) for part in example.examples if doctest.SKIP in part.options]
+    runner = doctest.DocTestRunner()
+    runner.run(example, out=print)
+    assert skipped and runner.failures == 0 and runner.tries == len(example.examples)
 
 
 def test_every_operation_and_activation_can_be_written():

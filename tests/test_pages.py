@@ -32,7 +32,7 @@ NEEDED = {
     "narwhals": ("pandas", 1),
 }
 PROGRAMS = {
-    "README": 1, "callbacks": 1, "data": 4, "derivatives": 2, "health": 1, "interchange": 5, "layers": 1, "metrics": 1,
+    "README": 1, "callbacks": 1, "data": 4, "derivatives": 2, "health": 1, "interchange": 6, "layers": 1, "metrics": 1,
     "resume": 2, "schedules": 1, "sklearn": 2,
 }  # fmt: skip
 NOT_RUN = 0

@@ -16,13 +16,22 @@ from textwrap import dedent
 import numpy as np
 import pytest
 import resume_runs
-from checkpoints import EVERY_BATCH, ONLY_AT_THE_END, place, written_by
+from checkpoints import (
+    EVERY_BATCH,
+    ONLY_AT_THE_END,
+    gone_on,
+    gone_on_elsewhere,
+    place,
+    stopped_again_and_again,
+    written_by,
+)
 from processes import python
 from resume_runs import RUNS, X, digest, run
 from snapshot import everything
 
 import fastnn as fn
 from fastnn import checkpoint, files
+from fastnn.resume import Saver
 from fastnn.training import Fit
 
 HERE = Path(__file__).parent
@@ -44,13 +53,6 @@ def written(tmp_path_factory):
         contents, net = written_by(lambda every, name=name: run(name, every), path)
         found[name] = contents, digest(net)
     return found
-
-
-def gone_on(name, content, folder, **changed):
-    """The run that goes on from a checkpoint."""
-    path = folder / "run.ckpt"
-    path.write_bytes(content)
-    return run(name, fn.RunCheckpoint(path, epochs=ONLY_AT_THE_END), resume=True, **changed)
 
 
 # ---- the same bits ---------------------------------------------------------------------------------------------------
@@ -82,7 +84,7 @@ def test_the_runs_do_what_they_are_for():
 def test_from_every_batch_the_same_bits(name, reference, written, tmp_path):
     contents, _ = written[name]
     for number, content in enumerate(contents):
-        net = gone_on(name, content, tmp_path, threads=1 + number % 3)
+        net = gone_on(run, name, content, tmp_path, threads=1 + number % 3)
         assert digest(net) == reference[name], place(content)
 
 
@@ -90,44 +92,13 @@ def test_from_every_batch_the_same_bits(name, reference, written, tmp_path):
 def test_in_another_process(name, reference, written, tmp_path):
     contents, _ = written[name]
     chosen = contents[:: max(1, len(contents) // 5)]
-    for number, content in enumerate(chosen):
-        (tmp_path / f"{number}.ckpt").write_bytes(content)
-    said = python(
-        """
-        import sys
-        sys.path.append(sys.argv[1])
-        import fastnn as fn
-        from resume_runs import digest, run
-        for path in sys.argv[3:]:
-            every = fn.RunCheckpoint(path, epochs=10**9)
-            print(digest(run(sys.argv[2], every, resume=True, threads=3)))
-        """,
-        HERE, name, *(tmp_path / f"{number}.ckpt" for number in range(len(chosen))),
-    )  # fmt: skip
-    assert said.split() == [reference[name]] * len(chosen)
+    assert gone_on_elsewhere(run, name, chosen, tmp_path) == [reference[name]] * len(chosen)
 
 
 @pytest.mark.parametrize("name", ["all at once", "python loss", "every batch"])
 def test_stopped_again_and_again(name, reference, tmp_path):
-    """One batch in each call, as if killed after the first checkpoint it wrote."""
-    path = tmp_path / "run.ckpt"
-    real = checkpoint.CheckpointFiles.write
-
-    def write(self, content):
-        real(self, content)
-        raise RuntimeError("killed")
-
-    killed = 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint.CheckpointFiles, "write", write)
-        patch.setattr("fastnn.resume.Saver.interrupted", lambda self, error: None)
-        while True:
-            try:
-                net = run(name, fn.RunCheckpoint(path, seconds=EVERY_BATCH), resume=True)
-            except RuntimeError:
-                killed += 1
-                continue
-            break
+    """One batch in each call."""
+    net, killed = stopped_again_and_again(run, name, tmp_path / "run.ckpt", Saver)
     assert killed == STEPS.get(name, 5) * net.history.epochs
     assert digest(net) == reference[name]
 
@@ -157,7 +128,7 @@ def test_in_the_same_process_the_same_objects_go_on(reference, tmp_path):
 def test_the_data_may_have_another_type(reference, written, tmp_path):
     """What counts are the numbers that training reads."""
     contents, _ = written["held out"]
-    net = gone_on("held out", contents[7], tmp_path, X=np.asfortranarray(X.astype(np.float32).astype(np.float64)))
+    net = gone_on(run, "held out", contents[7], tmp_path, X=np.asfortranarray(X.astype(np.float32).astype(np.float64)))
     assert digest(net) == reference["held out"]
 
 

@@ -108,6 +108,22 @@ def test_activations_and_order_of_rows(activation, shuffle):
     np.testing.assert_allclose(ours.fit(X, y).loss_curve_, theirs.fit(X, y).loss_curve_, rtol=1e-10)
 
 
+@pytest.mark.parametrize("parameters", [{"beta_1": 0.5}, {"beta_2": 0.9}, {"epsilon": 0.01}], ids=str)
+def test_parameters_of_adam(parameters):
+    X, y = classes()
+    ours, theirs = both(MLPClassifier, max_iter=10, random_state=0, **parameters)
+    np.testing.assert_allclose(ours.fit(X, y).loss_curve_, theirs.fit(X, y).loss_curve_, rtol=1e-10)
+    assert ours.loss_curve_ != MLPClassifier(max_iter=10, random_state=0).fit(X, y).loss_curve_
+
+
+@pytest.mark.parametrize("calls", [3, 7, 20])
+def test_lbfgs_stops_after_so_many_calls(calls):
+    X, y = numbers()
+    ours, theirs = both(MLPRegressor, solver="lbfgs", max_fun=calls, max_iter=500, random_state=0, tol=1e-12)
+    assert ours.fit(X, y).n_iter_ == theirs.fit(X, y).n_iter_ < 500
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
+
+
 @pytest.mark.parametrize("columns", [1, 2])
 def test_poisson(columns):
     X, _ = numbers()
@@ -230,6 +246,10 @@ def test_from_sklearn_says_what_it_needs():
     with pytest.raises(NotFittedError):
         from_sklearn(neural_network.MLPClassifier())
     theirs = neural_network.MLPRegressor(loss="poisson", max_iter=5).fit(np.eye(4), [1, 2, 3, 4])
+    broken = copy.deepcopy(theirs)
+    broken.coefs_[1][7] = np.nan
+    with pytest.raises(ValueError, match=r"model\.coefs_\[1\] is nan at \[7, 0\], but must be finite \(1 of its 100"):
+        from_sklearn(broken)
     np.testing.assert_allclose(from_sklearn(theirs).predict(np.eye(4)), theirs.predict(np.eye(4)), rtol=1e-6)
 
 
@@ -263,6 +283,22 @@ def test_it_computes_in_the_dtype_of_X(given, asked, found):
     X = (np.random.default_rng(0).random((20, 3)) * 10).astype(given)
     model = MLPRegressor(dtype=asked, max_iter=2).fit(X, np.arange(20))
     assert model.coefs_[0].dtype == model.intercepts_[1].dtype == model.predict(X).dtype == found
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("asked", [
+    "float16", np.float16, int, complex, object, "single precision", 32, [], np.dtype(">f4"),
+])  # fmt: skip
+def test_a_dtype_that_networks_do_not_have_is_said(kind, asked):
+    model = kind(dtype=asked)
+    with pytest.raises(ValueError) as raised:
+        model.fit(np.eye(4), [0, 1, 0, 1])
+    said = str(raised.value)
+    assert said == (
+        f"The 'dtype' parameter of {kind.__name__} must be 'float32', 'float64', the type of that name or None. "
+        f"Got {asked!r} instead."
+    )
+    assert not hasattr(model, "n_features_in_")
 
 
 def test_multi_label_targets_may_be_sparse():
@@ -627,3 +663,6 @@ def test_new_coefs_are_taken_all_or_not_at_all():
         with pytest.raises(ValueError, match=r"coefs_ has arrays of shapes|could not convert"):
             model.coefs_ = wrong
         assert all(map(np.array_equal, model.coefs_, before))
+    with pytest.raises(ValueError, match=r"coefs_\[1\] is inf at \[2, 0\], but must be finite"):
+        model.coefs_ = [np.zeros((5, 4)), [[0], [0], [np.inf], [0]]]
+    assert all(map(np.array_equal, model.coefs_, before))

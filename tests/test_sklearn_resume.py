@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from checkpoints import ONLY_AT_THE_END, place, written_by
+from checkpoints import gone_on, place, written_by
 from processes import python
 from sklearn.base import clone
 from sklearn_runs import RUNS, digest, make
@@ -47,11 +47,8 @@ def test_from_every_batch_the_same_bits(name, reference, written, tmp_path):
     contents, ends_with, model = written[name]
     assert ends_with == reference[name]
     assert len(contents) == model.n_iter_ * 5 and model.n_iter_ > 2
-    path = tmp_path / "run.ckpt"
     for number, content in enumerate(contents):
-        path.write_bytes(content)
-        every = fn.RunCheckpoint(path, epochs=ONLY_AT_THE_END)
-        resumed = make(name, checkpoint=every, resume=True, threads=1 + number % 3)
+        resumed = gone_on(make, name, content, tmp_path, threads=1 + number % 3)
         assert digest(resumed) == reference[name], place(content)
 
 

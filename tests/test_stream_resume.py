@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stream_runs
-from checkpoints import EVERY_BATCH, ONLY_AT_THE_END, place, written_by
+from checkpoints import EVERY_BATCH, gone_on, gone_on_elsewhere, place, stopped_again_and_again, written_by
 from processes import python
 from resume_runs import digest
 from snapshot import everything
 from stream_runs import RUNS, run
 
 import fastnn as fn
-from fastnn import checkpoint
 from fastnn.packing import pack, unpack
+from fastnn.stream_resume import StreamSaver
 from fastnn.streams import StreamFit
 
 HERE = Path(__file__).parent
@@ -41,13 +41,6 @@ def written(tmp_path_factory):
     return found
 
 
-def gone_on(name, content, folder, **changed):
-    """The run that goes on from a checkpoint."""
-    path = folder / "run.ckpt"
-    path.write_bytes(content)
-    return run(name, fn.RunCheckpoint(path, epochs=ONLY_AT_THE_END), resume=True, **changed)
-
-
 @pytest.mark.parametrize("name", RUNS)
 def test_every_batch_is_written_and_changes_nothing(name, reference, written):
     contents, ends_with = written[name]
@@ -61,7 +54,7 @@ def test_every_batch_is_written_and_changes_nothing(name, reference, written):
 def test_from_every_batch_the_same_bits(name, reference, written, tmp_path):
     contents, _ = written[name]
     for number, content in enumerate(contents):
-        net = gone_on(name, content, tmp_path, threads=1 + number % 3)
+        net = gone_on(run, name, content, tmp_path, threads=1 + number % 3)
         assert digest(net) == reference[name], place(content)
 
 
@@ -69,45 +62,13 @@ def test_from_every_batch_the_same_bits(name, reference, written, tmp_path):
 def test_in_another_process(name, reference, written, tmp_path):
     contents, _ = written[name]
     chosen = contents[:: max(1, len(contents) // 4)]
-    for number, content in enumerate(chosen):
-        (tmp_path / f"{number}.ckpt").write_bytes(content)
-    said = python(
-        """
-        import sys
-        sys.path.append(sys.argv[1])
-        import fastnn as fn
-        from resume_runs import digest
-        from stream_runs import run
-        for path in sys.argv[3:]:
-            every = fn.RunCheckpoint(path, epochs=10**9)
-            print(digest(run(sys.argv[2], every, resume=True, threads=3)))
-        """,
-        HERE, name, *(tmp_path / f"{number}.ckpt" for number in range(len(chosen))),
-    )  # fmt: skip
-    assert said.split() == [reference[name]] * len(chosen)
+    assert gone_on_elsewhere(run, name, chosen, tmp_path) == [reference[name]] * len(chosen)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_stopped_again_and_again(name, reference, written, tmp_path):
-    """One batch in each call, as if killed after the first checkpoint it wrote."""
-    path = tmp_path / "run.ckpt"
-    real = checkpoint.CheckpointFiles.write
-
-    def write(self, content):
-        real(self, content)
-        raise RuntimeError("killed")
-
-    killed = 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint.CheckpointFiles, "write", write)
-        patch.setattr("fastnn.stream_resume.StreamSaver.interrupted", lambda self, error: None)
-        while True:
-            try:
-                net = run(name, fn.RunCheckpoint(path, seconds=EVERY_BATCH), resume=True)
-            except RuntimeError:
-                killed += 1
-                continue
-            break
+    """One batch in each call."""
+    net, killed = stopped_again_and_again(run, name, tmp_path / "run.ckpt", StreamSaver)
     assert killed == len(written[name][0])
     assert digest(net) == reference[name]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """``fit`` on streams of batches: the bits of ``fit`` on arrays, and clear words where a stream does not fit."""
 
+import inspect
 import itertools
 import signal
 import sys
@@ -219,6 +220,10 @@ REFUSED = {
     "a NaN": (lambda net: net.fit([(with_nan(), Y)], epochs=1), ValueError, ["batch 1", "row 20, column 1"]),
     "weights": (lambda net: net.fit(GIVEN, sample_weight=W), ValueError, ["sample_weight", "(X, y, sample_weight)"]),
     "balanced": (lambda net: net.fit(GIVEN, class_weight="balanced"), ValueError, ["class_weight", "dict"]),
+    "a batch size": (
+        lambda net: net.fit(GIVEN, batch_size=BATCH), ValueError, ["batch_size is 16", "a stream", "leave"]),
+    "the batch size of arrays": (lambda net: net.fit(GIVEN, batch_size=32), ValueError, ["batch_size is 32"]),
+    "one batch": (lambda net: net.fit(lambda: iter(GIVEN), batch_size=None), ValueError, ["batch_size is None"]),
     "a fraction": (lambda net: net.fit(GIVEN, validation_fraction=0.1), ValueError, ["validation_data"]),
     "accumulate": (lambda net: net.fit(GIVEN, accumulate=2), ValueError, ["accumulate", "larger batches"]),
     "a checkpoint": (lambda net: net.fit(iter(GIVEN), epochs=1, checkpoint="a"), ValueError, ["once", "state_dict"]),
@@ -234,6 +239,15 @@ def test_refused_before_anything_changes(case, is_built):
     if is_built:
         net.fit(X, Y, epochs=1, verbose=0)
     refused(net, case[0], case[1], *case[2])
+
+
+def test_the_default_batch_size_is_a_number_like_any_other():
+    default = inspect.signature(fn.Sequential.fit).parameters["batch_size"].default
+    assert default == 32 and repr(default) == "32"
+    one, other = classifier(), classifier()
+    one.fit(X, Y, epochs=2, verbose=0)
+    other.fit(X, Y, epochs=2, batch_size=32, verbose=0)
+    same(one, other)
 
 
 def test_a_later_batch_is_refused_with_the_weights_before_it():

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 import stacks
+from snapshot import everything
 from stacks import NARROW, STACKS
 
 import fastnn as fn
@@ -62,6 +63,36 @@ def test_what_does_not_fit_changes_nothing():
         assert (net.params == before).all()
     net.set_weights(good)
     assert (net.params == 1).all()
+
+
+@pytest.mark.parametrize(("bad", "message"), [
+    ([np.nan, 1.0, np.nan], r"weights\[1\] \(bias of layer 0\) is nan at \[0\], but must be finite \(2 of its 3 "),
+    ([1.0, 1.0, -np.inf], r"weights\[1\] \(bias of layer 0\) is -inf at \[2\], but must be finite \(1 of its 3 "),
+    ([1.0, 1e39, np.nan], r"weights\[1\] .* is 1e\+39 at \[1\], which is too large for float32 \(2 of its 3 values"),
+    ([0, 10**400, 0], r"weights\[1\] must hold real numbers"),
+])  # fmt: skip
+def test_what_is_not_finite_changes_nothing(bad, message):
+    net = fn.Sequential([fn.Dense(3), fn.BatchNorm(), fn.Dense(1)], inputs=2, seed=0)
+    before = everything(net)
+    good = net.get_weights()
+    with pytest.raises((ValueError, TypeError), match=message):
+        net.set_weights([good[0] + 1, bad, *good[2:]])
+    assert everything(net) == before
+
+
+def test_where_it_is_in_a_matrix_is_said():
+    net = fn.Sequential([fn.Dense(3), fn.BatchNorm(), fn.Dense(1)], inputs=2, seed=0, dtype="float64")
+    weights = net.get_weights()
+    weights[0][1, 2] = np.inf
+    with pytest.raises(ValueError, match=r"weights\[0\] \(weight of layer 0\) is inf at \[1, 2\], .* \(1 of its 6 "):
+        net.set_weights(weights)
+    weights[0][1, 2] = 1e300  # which float64 holds
+    weights[5][0] = np.nan
+    with pytest.raises(ValueError, match=r"weights\[5\] \(running_variance of layer 1\) is nan at \[0\]"):
+        net.set_weights(weights)
+    weights[5][0] = 1.0
+    net.set_weights(weights)
+    assert net.layers[0].weight[1, 2] == 1e300
 
 
 def test_views_of_the_network_itself_may_be_given():

@@ -271,6 +271,18 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             If a parameter or an argument does not fit; if classes are missing in the first call, or others later.
         AttributeError
             With solver "lbfgs", which has no such method.
+
+        Examples
+        --------
+        >>> from fastnn.datasets import load_digits
+        >>> from fastnn.sklearn import MLPClassifier
+        >>> X, y = load_digits()
+        >>> model = MLPClassifier(learning_rate_init=0.01, random_state=0)
+        >>> for first in range(0, 1500, 100):
+        ...     part = slice(first, first + 100)
+        ...     model = model.partial_fit(X[part] / 16, y[part], classes=range(10))
+        >>> bool(model.score(X[1500:] / 16, y[1500:]) > 0.6)
+        True
         """
         if not hasattr(self, "classes_"):
             if classes is None:

@@ -10,6 +10,7 @@ from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 from sklearn.utils.validation import check_is_fitted
 
+from ..arguments import finite_copy
 from ..model import Sequential
 from .classifier import MLPClassifier
 from .estimator import dense_layers
@@ -42,6 +43,8 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
         If the model is something else.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
+    ValueError
+        If a weight is not finite.
 
     Examples
     --------
@@ -73,9 +76,10 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
     dtype = np.result_type(*model.coefs_, np.float32)
     network = Sequential(ours._layers(aim), inputs=sizes[0], seed=0, dtype=dtype)
     ours.hidden_layer_sizes = asked
-    for layer, weight, bias in zip(dense_layers(network), model.coefs_, model.intercepts_, strict=True):
-        layer.weight = weight
-        layer.bias = bias
+    layers = zip(dense_layers(network), model.coefs_, model.intercepts_, strict=True)
+    for place, (layer, weight, bias) in enumerate(layers):
+        layer.weight = finite_copy(weight, network.dtype, f"model.coefs_[{place}]")
+        layer.bias = finite_copy(bias, network.dtype, f"model.intercepts_[{place}]")
     ours._adopt(network, aim)
     ours._no_improvement_count, ours._rate = 0, None
     ours.loss_curve_, ours.validation_scores_, ours.best_validation_score_, ours.best_loss_ = [], None, None, np.inf

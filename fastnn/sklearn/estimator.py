@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
 from ..activations import ActivationFunction
+from ..arguments import finite_copy
 from ..graph import known_activation
 from ..layers import Dense, Layer
 from ..losses import LossFunction, losses
@@ -34,6 +35,23 @@ from .stochastic import NOT_FINITE, Rows, fit_stochastic
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
 """scikit-learn's names for fastnn's; others are the same in both."""
 SPARSE = ("csr", "csc")
+
+
+class FloatType(Options):
+    """A type that networks compute in, as NumPy takes it."""
+
+    def __init__(self) -> None:
+        super().__init__(object, {"float32", "float64"})
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        try:
+            kind = np.dtype(val)
+        except (TypeError, ValueError):
+            return False
+        return kind.isnative and kind in (np.float32, np.float64)
+
+    def __str__(self) -> str:
+        return "'float32', 'float64', the type of that name"
 
 
 class Perceptron(BaseEstimator):
@@ -71,7 +89,7 @@ class Perceptron(BaseEstimator):
         "callbacks": "no_validation",
         "schedule": "no_validation",
         "metrics": "no_validation",
-        "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
+        "dtype": [FloatType(), None],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
         "checkpoint": "no_validation",
         "resume": ["boolean"],
@@ -276,7 +294,8 @@ class Perceptron(BaseEstimator):
         shapes = [getattr(layer, tensor).shape for layer in layers]
         if (found := [np.shape(array) for array in arrays]) != shapes:
             raise ValueError(f"{name} has arrays of shapes {shapes}, but the new ones have {found}")
-        numbers = [np.asarray(array, self._network.dtype) for array in arrays]
+        dtype = self._network.dtype
+        numbers = [finite_copy(np.asarray(array), dtype, f"{name}[{i}]") for i, array in enumerate(arrays)]
         for layer, array in zip(layers, numbers, strict=True):
             setattr(layer, tensor, array)
 
