@@ -384,7 +384,6 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
         .n_ops = FNN_TYPED(ops_before_loss)(training->network, &training->objective),
         .row_work = FNN_TYPED(row_work)(training->network),
         .penalized = FNN_TYPED(is_penalized)(training->network),
-        .since = training->pace ? fnn_seconds() : 0,
         .next_poll = fnn_seconds() + training->poll_seconds,
         .result = result,
     };
@@ -396,6 +395,7 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
         training->segment_sums[i] = 0;
     if (training->shuffle)
         fnn_permutation(training->seed, FNN_STREAM_SHUFFLE, training->epoch, n, training->order);
+    if (training->pace) call.since = fnn_seconds(); /* shuffling is done by one thread in either way */
     /* A call that is over before all threads could be of use does not wake them. */
     const int alone = training->pace && training->pace->alone && training->n_steps <= fnn_pace_steps(training->pace, 1);
     fnn_team_run(alone ? 1 : training->threads, run_steps, &call);

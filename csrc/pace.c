@@ -24,7 +24,10 @@
 #define CLEARLY 0.97
 
 static double period_of(const fnn_pace *pace) {
-    return pace->trial ? TRIAL : pace->seconds[pace->alone] > 0 ? PERIOD : FIRST_PERIOD;
+    if (pace->trial) return TRIAL;
+    if (pace->seconds[pace->alone] <= 0) return FIRST_PERIOD;
+    const double wait = pace->next_trial - pace->since_trial; /* for the other threads' next chance */
+    return pace->alone && wait < PERIOD ? wait > TRIAL ? wait : TRIAL : PERIOD;
 }
 
 ptrdiff_t fnn_pace_steps(const fnn_pace *pace, double guess) {

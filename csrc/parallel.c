@@ -46,7 +46,7 @@ enum { MAX_THREADS = 1024 };
 #define SECONDS_PER_THREAD 1e-6
 /* Threads must save this much between two barriers to be worth the disturbance of other programs. Training looks
  * whether they really do (pace.h), so this may be little. */
-#define SECONDS_WORTH 4e-6
+#define SECONDS_WORTH 0.5e-6
 /* Workers sleep between calls, and waking them takes 20-60 us; measured by the model's slow clock, on which work on a
  * fast core looks 2-3 times longer, they must save this much more in a call that does its work once. */
 #define SECONDS_TO_WAKE 140e-6

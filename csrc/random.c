@@ -56,13 +56,16 @@ static inline uint64_t high_product(uint64_t a, uint64_t b) {
  * another by more than (i + 1) / 2^64. */
 void fnn_permutation(uint64_t seed, int stream, uint64_t index, ptrdiff_t n, int64_t *out) {
     uint32_t words[WORDS];
+    ptrdiff_t place[WORDS / 2]; /* all found first: then reading there does not wait for the multiplications */
     for (ptrdiff_t first = 0; first < n; first += WORDS / 2) {
         ptrdiff_t count = n - first < WORDS / 2 ? n - first : WORDS / 2;
         random_blocks(seed, stream, index, (uint64_t)first / 2, words);
         for (ptrdiff_t k = 0; k < count; k++) {
-            ptrdiff_t i = first + k;
-            uint64_t random = words[2 * k] | (uint64_t)words[2 * k + 1] << 32;
-            ptrdiff_t j = (ptrdiff_t)high_product(random, (uint64_t)i + 1);
+            const uint64_t random = words[2 * k] | (uint64_t)words[2 * k + 1] << 32;
+            place[k] = (ptrdiff_t)high_product(random, (uint64_t)(first + k) + 1);
+        }
+        for (ptrdiff_t k = 0; k < count; k++) {
+            const ptrdiff_t i = first + k, j = place[k];
             out[i] = i;
             out[i] = out[j];
             out[j] = i;
