@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* Changes whenever the bits of a result change; written into model files. */
-#define FNN_NUMERICS_VERSION 1
+#define FNN_NUMERICS_VERSION 2
 
 /* ---- the network --------------------------------------------------------------------------------------------- */
 

@@ -73,10 +73,10 @@ static int is_narrow(const fnn_network *network) {
     return 1;
 }
 
-/* A part of the batch costs one more pass over the parameters, so parts grow with the batch: two from 64 rows, which
- * two threads can share, then one per 128. */
+/* A part of the batch costs one more pass over the parameters, so parts grow with the batch: two from 32 rows on (one
+ * thread loses a tenth by it there, two gain half), then one per 128. */
 ptrdiff_t FNN_TYPED(slots_of)(const fnn_network *network, ptrdiff_t batch) {
-    if (!is_narrow(network) || batch < 64) return 1;
+    if (!is_narrow(network) || batch < 32) return 1;
     const ptrdiff_t slots = batch / 128;
     return slots < 2 ? 2 : slots > MAX_SLOTS ? MAX_SLOTS : slots;
 }
