@@ -19,8 +19,8 @@ static void matmul_transposed(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real 
     if (tail) matmul_transposed_thin(m, tail, k, a, lda, b + whole, ldb, accumulate, c + whole, ldc);
 }
 
-/* Shorter chains are not worth the transposition of a: 50 steps take as long in either way. */
-#define SHORTEST_TAIL (4 * VF_LANES)
+/* Shorter chains are not worth the transposition of a. */
+#define SHORTEST_TAIL (2 * VF_LANES)
 
 static void matmul(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
                    ptrdiff_t panel_stride, const real *start, real *c, ptrdiff_t ldc,
