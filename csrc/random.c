@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "fastnn.h"
-#include "kernels/philox.h"
+#include "simd/philox.h"
 
 enum { LANES = PHILOX_LANES, WORDS = PHILOX_WORDS };
 

@@ -8,9 +8,9 @@
 #ifndef FASTNN_KERNELS_LAYERS_H
 #define FASTNN_KERNELS_LAYERS_H
 
+#include "../simd/philox.h"
 #include "../simd/vector_math.h"
 #include "kernels.h"
-#include "philox.h"
 
 /* ---- columns from here to there ------------------------------------------------------------------------------ */
 

@@ -4,8 +4,8 @@
  * four words and a key of two to four random words. What the words of a counter mean is said in csrc/random.c.
  */
 /* SPDX-License-Identifier: BSD-3-Clause */
-#ifndef FASTNN_KERNELS_PHILOX_H
-#define FASTNN_KERNELS_PHILOX_H
+#ifndef FASTNN_SIMD_PHILOX_H
+#define FASTNN_SIMD_PHILOX_H
 
 #include <stdint.h>
 
