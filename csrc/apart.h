@@ -86,8 +86,8 @@ static inline bool all_may_run(fnn_whereabouts *const *team, int threads, int se
 
 /* The calling thread, number `self` of a team, has just woken up: where it is, and away from the others. Returns
  * whether it moved. If it may not run where it was told, or all may run at the same places, somebody has told them from
- * outside (`taskset -a`), and if it cannot be told, nobody can: then no thread moves any more until the call ends. It says so
- * before it says where it is, for where others were told may happen to be what all were told from outside. */
+ * outside (`taskset -a`), and if it cannot be told, nobody can: then no thread moves any more until the call ends. It
+ * says so before it says where it is, for where others were told may happen to be what all were told from outside. */
 static inline bool place_woken(fnn_whereabouts *const *team, int threads, int self, const fnn_processors *allowed,
                                _Atomic bool *disturbed) {
     const int here = sched_getcpu();
