@@ -135,9 +135,10 @@ struct fnn_team {
     fnn_gate finished;
     worker **workers;
     int n_workers;
-    fnn_place caller;
-    fnn_place **places;     /* of the caller and of each worker */
+    fnn_whereabouts caller;
+    fnn_whereabouts **places; /* of the caller and of each worker */
     fnn_processors allowed; /* those the last caller could use */
+    _Atomic bool disturbed; /* somebody else tells threads where they may run */
     unsigned process; /* the process the workers live in */
     double ended;     /* when its last call did */
     fnn_team *next;   /* in the list of idle teams */
@@ -188,14 +189,13 @@ struct worker {
     fnn_gate start;
     fnn_team *team;
     int thread; /* its number in the team, from 1 */
-    pthread_t handle;
-    fnn_place place;
+    fnn_whereabouts place;
 };
 
 /* This thread has slept: woken where another of its team is, it moves, and the others wait longer meanwhile. */
 static void find_processor(fnn_team *team, int thread) {
     if (team->spins == 0) return;
-    if (place_woken(team->places, team->threads, thread, &team->allowed))
+    if (place_woken(team->places, team->threads, thread, &team->allowed, &team->disturbed))
         atomic_store_explicit(&team->spins, PATIENT_SPINS, memory_order_relaxed);
 }
 
@@ -242,10 +242,10 @@ static bool worker_add(fnn_team *team, const pthread_attr_t *attributes) {
     worker *added = allocate_aligned(sizeof *added);
     if (added == NULL) return false;
     gate_init(&added->start);
-    added->place = (fnn_place){.kept = false};
+    added->place = (fnn_whereabouts){.told = false};
     added->team = team;
     added->thread = team->n_workers + 1;
-    if (pthread_create(&added->handle, attributes, worker_main, added) != 0) {
+    if (pthread_create(&added->place.thread, attributes, worker_main, added) != 0) {
         gate_destroy(&added->start);
         free(added);
         return false;
@@ -270,7 +270,7 @@ static void team_grow(fnn_team *team, int threads) {
     worker **workers = realloc(team->workers, (size_t)(threads - 1) * sizeof *workers);
     if (workers == NULL) return;
     team->workers = workers;
-    fnn_place **places = realloc(team->places, (size_t)threads * sizeof *places);
+    fnn_whereabouts **places = realloc(team->places, (size_t)threads * sizeof *places);
     if (places == NULL) return;
     team->places = places;
     team->places[0] = &team->caller;
@@ -298,7 +298,7 @@ static void team_dissolve(fnn_team *team) {
     team->work = NULL;
     for (int i = 0; i < team->n_workers; i++) gate_open(&team->workers[i]->start);
     for (int i = 0; i < team->n_workers; i++) {
-        pthread_join(team->workers[i]->handle, NULL);
+        pthread_join(team->workers[i]->place.thread, NULL);
         gate_destroy(&team->workers[i]->start);
         free(team->workers[i]);
     }
@@ -374,9 +374,10 @@ static void team_place(fnn_team *team) {
     const bool apart = team->threads <= processors, same = same_processors(&team->allowed, &allowed);
     team->allowed = allowed;
     team->spins = apart ? SPINS : 0;
-    place_caller(&team->caller);
+    atomic_store_explicit(&team->disturbed, false, memory_order_relaxed);
+    place_caller(&team->caller, &allowed);
     for (int i = 0; i < team->threads - 1; i++)
-        place_worker(&team->workers[i]->place, team->workers[i]->handle, &team->caller, &allowed, same, apart);
+        place_worker(&team->workers[i]->place, &team->caller, &allowed, same, apart);
 }
 
 int fnn_team_run(int threads, fnn_work work, void *context) {
@@ -397,8 +398,10 @@ int fnn_team_run(int threads, fnn_work work, void *context) {
     for (int i = 0; i < threads - 1; i++) gate_open(&team->workers[i]->start);
 
     team_share(team, 0);
-    if (threads > 1) gate_wait(&team->finished, seen, team->spins);
-    release_caller(&team->caller, &team->allowed);
+    if (threads > 1) {
+        gate_wait(&team->finished, seen, team->spins);
+        release_caller(team->places, threads, &team->allowed);
+    }
     team->ended = fnn_seconds();
     team_put_back(team);
     return threads;

@@ -62,7 +62,7 @@ def must(command: list[str]) -> None:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}")
 
 
-WITH_THREADS = ("data", "random", "parallel", "pace", "dispatch", "network", "predictor")
+WITH_THREADS = ("data", "random", "parallel", "apart", "pace", "dispatch", "network", "predictor")
 """What the thread sanitizer looks at: kernels are leaves of one thread, and tested under the other one."""
 
 

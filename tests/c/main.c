@@ -10,6 +10,7 @@
 
 #include "check.h"
 
+void test_apart(void);
 void test_data(void);
 void test_dispatch(void);
 void test_kernels_f32(void);
@@ -31,6 +32,7 @@ static const struct {
     {"data", test_data},
     {"random", test_random},
     {"parallel", test_parallel},
+    {"apart", test_apart},
     {"pace", test_pace},
     {"dispatch", test_dispatch},
     {"matmul", test_matmul_f32},

@@ -231,6 +231,12 @@ static void products_agree(const kernel_table *kernels, int at_end) {
     kernels->matmul(m, n, k, a.at, a.ld, panels_transposed.at, panel, k * panel, NULL, c.at, c.ld, &mask);
     agree(holds(&c, wanted.masked), kernels, "matmul, panels of the transpose, derivative of relu");
 
+    const FNN_TYPED(fnn_epilogue) beside = {
+        .f = kernels->activation_forward[FNN_ACTIVATION_relu], .out = derivative.at, .ldout = derivative.ld};
+    lay(&c, m, n, gap, at_end);
+    kernels->matmul(m, n, k, a.at, a.ld, panels.at, panel, k * panel, from, c.at, c.ld, &beside);
+    agree(holds(&c, wanted.chain) && holds(&derivative, wanted.rectified), kernels, "matmul, relu in another matrix");
+
     if (m > 0) {
         lay(&row, 1, n, 0, at_end);
         kernels->matmul_row(n, k, a.at, panels.at, k * panel, from, row.at);
@@ -327,7 +333,9 @@ void FNN_TYPED(test_matmul)(void) {
     }
     /* More columns than a row is computed in at a time, more rows than are in a tile. */
     static const ptrdiff_t larger[][3] = {{1, 127, 33}, {1, 128, 17},  {2, 129, 20},
-                                          {3, 300, 40}, {29, 257, 90}, {150, 130, 20}};
+                                          {3, 300, 40}, {29, 257, 90}, {150, 130, 20},
+                                          /* Few columns behind the last whole vector, and long chains. */
+                                          {89, 33, 149},  {75, 34, 101}, {71, 35, 139}, {83, 36, 90}};
     for (size_t i = 0; i < sizeof larger / sizeof *larger; i++) every_set(larger[i][0], larger[i][1], larger[i][2]);
     for (ptrdiff_t mn = 0; mn < SIZES * SIZES; mn += 113) by_the_interface(mn / SIZES, mn % SIZES, 5 * mn % SIZES);
     by_the_interface(70, 256, 64); /* rows of a multiple of 256 bytes are padded */

@@ -1,5 +1,5 @@
 /* test_parallel.c: teams of every size, at once, after fork(), and when the system has no thread to give; what a call
- * leaves behind (processor time, floating-point state, affinity); the cost model.
+ * leaves behind (processor time, floating-point state); the cost model.
  *
  * What needs fork() and resource limits runs where they exist.
  *
@@ -23,9 +23,6 @@
 
 #if !defined(_WIN32)
 #include <pthread.h>
-#if defined(__linux__)
-#include <sched.h>
-#endif
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -334,73 +331,7 @@ static void idle_costs_nothing(void) {
     CHECK(processor_seconds() - before < 2e-3);
 }
 
-/* ---- affinity ------------------------------------------------------------------------------------------------- */
-
-#if defined(__linux__)
-
-typedef struct {
-    cpu_set_t allowed;    /* of the caller */
-    atomic_int outside;   /* threads that might have run elsewhere */
-    atomic_int together;  /* times that a thread which had slept was where another one computed */
-    _Atomic int where[2]; /* processor of each thread */
-} affinity_test;
-
-static void look_at_affinity(void *context, fnn_team *team, int thread, int threads) {
-    affinity_test *test = context;
-    cpu_set_t mine, within;
-    (void)team, (void)thread, (void)threads;
-    if (sched_getaffinity(0, sizeof mine, &mine) != 0) return;
-    CPU_AND(&within, &mine, &test->allowed);
-    if (!CPU_EQUAL(&within, &mine)) atomic_fetch_add(&test->outside, 1);
-}
-
-/* Each thread in turn lets the other one fall asleep at the barrier. */
-static void sleep_in_turns(void *context, fnn_team *team, int thread, int threads) {
-    affinity_test *test = context;
-    for (int round = 0; round < 40; round++) {
-        const double until = fnn_seconds() + (round % 2 == thread ? 2e-3 : 0);
-        while (fnn_seconds() < until) continue;
-        atomic_store(&test->where[thread], sched_getcpu());
-        fnn_team_barrier(team, thread);
-        if (threads == 2 && atomic_load(&test->where[1 - thread]) == sched_getcpu()) atomic_fetch_add(&test->together, 1);
-        look_at_affinity(context, team, thread, threads);
-        fnn_team_barrier(team, thread);
-    }
-}
-
-/* Workers stay within what the caller may use, also when that has become less since they were made; they and the caller
- * keep apart, and the caller gets its affinity back. */
-static void affinity(void) {
-    cpu_set_t before, after, one;
-    if (strcmp(fnn_threads_backend(), "posix") != 0) return;
-    CHECK_EQUAL(sched_getaffinity(0, sizeof before, &before), 0);
-
-    affinity_test test = {.allowed = before};
-    fnn_team_run(2, sleep_in_turns, &test);
-    CHECK_EQUAL(atomic_load(&test.outside), 0);
-    if (CPU_COUNT(&before) >= 2) CHECK(atomic_load(&test.together) <= 16); /* of 80; now and then the system moves one */
-    sched_getaffinity(0, sizeof after, &after);
-    CHECK(CPU_EQUAL(&before, &after));
-
-    CPU_ZERO(&one);
-    CPU_SET((size_t)sched_getcpu(), &one);
-    CHECK_EQUAL(sched_setaffinity(0, sizeof one, &one), 0);
-    test = (affinity_test){.allowed = one};
-    fnn_team_run(3, look_at_affinity, &test);
-    CHECK_EQUAL(atomic_load(&test.outside), 0);
-    sched_getaffinity(0, sizeof after, &after);
-    CHECK(CPU_EQUAL(&one, &after));
-    CHECK_EQUAL(sched_setaffinity(0, sizeof before, &before), 0);
-}
-
-#else
-
-static void affinity(void) {}
-
-#endif
-
 static void processes(void) {
-    affinity();
     calls_at_once();
     forks();
     no_threads_to_be_had();
