@@ -78,6 +78,7 @@ class Optimizer:
     state_names: ClassVar[tuple[str, ...]]
     # Hyper-parameter -> (lowest, highest, whether highest itself is allowed).
     _ranges: ClassVar[dict[str, tuple[float, float, bool]]] = {}
+    _flags: ClassVar[tuple[str, ...]] = ()  # those that are True or False
     _shared_ranges: ClassVar[dict[str, tuple[float, float, bool]]] = {
         "learning_rate": (0.0, math.inf, False),
         "weight_decay": (0.0, math.inf, False),
@@ -103,6 +104,8 @@ class Optimizer:
             if not (low <= value and (value < high or (closed and value == high))):
                 end = "finite" if high == math.inf else f"{'at most' if closed else 'below'} {high:g}"
                 raise ValueError(f"{name} must be at least {low:g} and {end}, not {value}")
+        elif name in self._flags:
+            value = true_or_false(value, name)
         object.__setattr__(self, name, value)
         object.__setattr__(self, "changes", self.changes + 1)
 
@@ -205,7 +208,7 @@ class SGD(Optimizer):
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of its range, or of another type; numbers also when they are assigned later.
+        If an argument is out of its range, or of another type; also when one is assigned later.
 
     References
     ----------
@@ -223,6 +226,7 @@ class SGD(Optimizer):
     formula = "m = momentum m + g; w -= learning_rate m"
     state_names = ("momentum",)
     _ranges: ClassVar = {"momentum": (0.0, 1.0, False)}
+    _flags = ("nesterov",)
 
     def __init__(
         self,
@@ -235,7 +239,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, weight_decay, average)
         self.momentum = momentum
-        self.nesterov = true_or_false(nesterov, "nesterov")
+        self.nesterov = nesterov
 
     def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
         m = self.momentum * states[0] + g

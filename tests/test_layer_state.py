@@ -222,6 +222,8 @@ def stack(*layers, inputs=4):
     (stack(fn.Split([1, 2], [[], []]), fn.Dense(1)), ValueError, "Split divides 3 columns, but its input has 4"),
     (lambda: fn.Split([1, 2], [[]]), ValueError, "Split has 2 numbers of columns, but 1 branches"),
     (lambda: fn.Split(3, [[]]), TypeError, "columns must be a list of integers, not int"),
+    (lambda: fn.Split(b"x", [[]]), TypeError, "columns must be a list of integers, not bytes"),
+    (lambda: fn.Split("1", [[]]), TypeError, "columns must be a list of integers, not str"),
     (lambda: fn.Split([0], [[]]), ValueError, r"columns\[0\] must be at least 1, not 0"),
     (lambda: fn.Concat([]), ValueError, "branches is empty"),
     (lambda: fn.Concat(fn.Dense(2)), TypeError, "branches must be a list of lists of layers, not Dense"),
