@@ -34,6 +34,13 @@ def hyper_names(optimizer: str) -> tuple[str, ...]:
     return _core.optimizer_hyper_names(optimizer)
 
 
+def forget_average(state: _core.OptimizerState) -> None:
+    """Let the next average begin anew, from 0: what was there would take part in its rounding."""
+    state.go_on_from(state.step, 0, state.product)
+    if state.average is not None:
+        state.average[...] = 0
+
+
 class Optimizer:
     """What all optimizers share: the base class. Hyper-parameters are attributes, checked when they are set.
 
@@ -46,7 +53,8 @@ class Optimizer:
     average : float in [0, 1), default 0
         Keeps an exponential moving average of the weights too, ``net.averaged_params``: after update n it is s / (1 -
         average^n) with s = average s + (1 - average) w, which is the plain mean at first and remembers about 1 / (1 -
-        average) updates later. 0.999 is usual. It costs nothing when 0.
+        average) updates later. 0.999 is usual. It costs nothing when 0; an update with 0 ends an average that was
+        kept before.
 
     Attributes
     ----------
@@ -123,6 +131,8 @@ class Optimizer:
         """Hand C the hyper-parameters as they are now."""
         if self.average:
             self.make_room(state)
+        elif state.averaged:  # of weights that are being left behind
+            forget_average(state)
         state.set_hyper(self.hyper, self.weight_decay, self.average, self._penalizes_sums)
 
     def config(self) -> dict[str, Any]:
