@@ -69,7 +69,7 @@ def pieces(parameters: Parameters, x: NDArray[Any], buffer: int) -> Iterator[NDA
 
 
 def moments(parts: Iterator[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance, with rows - 1 below, of each column; pieces are put together as Chan, Golub & LeVeque do it."""
+    """Mean and variance of each column, with rows - 1 below; pieces are joined as Chan, Golub & LeVeque do it."""
     n, mean, squares = 0, np.zeros(1), np.zeros(1)
     for part in parts:
         more, new = part.shape[0], part.mean(axis=0)
