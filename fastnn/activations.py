@@ -81,8 +81,13 @@ class ActivationFunction:
         return self.name if self.parameter is None else f"{self.name}({self.parameter!r})"
 
     def with_parameter(self, value: float) -> ActivationFunction:
-        """The same activation with another parameter."""
-        return ActivationFunction(self._function, self.formula, self.derivative, self.initializer, value)
+        """The same activation with another parameter, which must be in its range."""
+        if self.parameter is None:
+            raise ValueError(f"the activation {self.name} has no parameter, so it cannot be {value!r}")
+        chosen = number(value, f"the parameter of {self.name}")
+        if not 0 <= chosen < math.inf or (chosen == 0 and self.name == "elu"):
+            raise ValueError(f"the parameter of {self.name} must be finite and positive, not {value!r}")
+        return ActivationFunction(self._function, self.formula, self.derivative, self.initializer, chosen)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActivationFunction) and self.spelled == other.spelled
@@ -107,14 +112,7 @@ def activation(spelled: str) -> ActivationFunction:
     0.5
     """
     row, value = activations.spelled(spelled, "parameter as in 'elu(0.5)'")
-    return row if value is None else _with_parameter(row.name, value)
-
-
-def _with_parameter(name: str, value: object) -> ActivationFunction:
-    chosen = number(value, f"the parameter of {name}")
-    if not 0 <= chosen < math.inf or (chosen == 0 and name == "elu"):
-        raise ValueError(f"the parameter of {name} must be finite and positive, not {value!r}")
-    return activations[name].with_parameter(chosen)
+    return row if value is None else row.with_parameter(value)
 
 
 def LeakyReLU(slope: float = 0.01) -> ActivationFunction:
@@ -145,7 +143,7 @@ def LeakyReLU(slope: float = 0.01) -> ActivationFunction:
     >>> fn.Dense(8, fn.LeakyReLU(0.2)).activation([-1.0, 2.0])
     array([-0.2,  2. ])
     """
-    return _with_parameter("leaky_relu", slope)
+    return activations["leaky_relu"].with_parameter(slope)
 
 
 def ELU(alpha: float = 1.0) -> ActivationFunction:
@@ -176,7 +174,7 @@ def ELU(alpha: float = 1.0) -> ActivationFunction:
     >>> fn.Dense(8, fn.ELU(0.5)).activation([-100.0, 2.0])
     array([-0.5,  2. ])
     """
-    return _with_parameter("elu", alpha)
+    return activations["elu"].with_parameter(alpha)
 
 
 def _row(formula: str, derivative: str, initializer: str = "glorot_uniform") -> Callable[[Formula], Formula]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Single arguments, checked: whole numbers, numbers, True or False, and arrays of weights.
+"""Single arguments, checked: whole numbers, numbers, True or False, paths, and arrays of weights.
 
 A bool is no number here and a number no bool: what was meant for another argument is noticed. Every message names the
 argument, what was found and what was needed. X and y are the business of ``inputs.py``.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import sys
 from typing import Any
 
@@ -62,6 +63,14 @@ def positive(value: object, argument: str) -> float:
     if not (math.isfinite(found) and found > 0):
         raise ValueError(f"{argument} must be finite and above 0, not {value!r}")
     return found
+
+
+def file_path(value: object, argument: str = "path") -> str:
+    """A path as text, from text or an object such as ``pathlib.Path``."""
+    if not isinstance(value, (str, os.PathLike)):
+        hint = ": make it text with os.fsdecode" if isinstance(value, bytes) else ""
+        raise TypeError(f"{argument} must be a path, not {type(value).__name__}{hint}")
+    return os.fsdecode(value)
 
 
 def finite_copy(value: NDArray[Any], dtype: np.dtype[Any], argument: str) -> NDArray[Any]:

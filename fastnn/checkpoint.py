@@ -13,7 +13,7 @@ import warnings
 from typing import Any
 
 from . import files
-from .arguments import positive, true_or_false, whole_number
+from .arguments import file_path, positive, true_or_false, whole_number
 from .callbacks import Callback
 
 USUAL_SECONDS = 60.0  # of work that may be lost, if nothing else is asked for
@@ -57,9 +57,7 @@ class RunCheckpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], epochs: int | None = None, seconds: float | None = None) -> None:
-        if not isinstance(path, (str, bytes, os.PathLike)):
-            raise TypeError(f"checkpoint: path must be a path, not {type(path).__name__}")
-        self.path = os.fsdecode(path)
+        self.path = file_path(path, "checkpoint: path")
         self.epochs = None if epochs is None else whole_number(epochs, "epochs")
         if seconds is None and epochs is None:
             seconds = USUAL_SECONDS
@@ -82,8 +80,8 @@ def resolve_checkpoint(asked: object, resume: object) -> RunCheckpoint | None:
         raise TypeError(
             f"checkpoint must be a path or a RunCheckpoint(path, ...); a {type(asked).__name__} belongs into callbacks"
         )
-    if isinstance(asked, (str, bytes, os.PathLike)):
-        return RunCheckpoint(asked)  # type: ignore[arg-type]
+    if isinstance(asked, (str, os.PathLike)):
+        return RunCheckpoint(asked)
     raise TypeError(f"checkpoint must be a path or a RunCheckpoint(path, ...), not {type(asked).__name__}")
 
 

@@ -51,7 +51,8 @@ class Residual(Layer):
     Parameters
     ----------
     layers : list of Layer
-        f; its output must have as many columns as its input.
+        f; its output must have as many columns as its input. An empty list hands on the input, as in
+        :class:`Concat`: y = 2 x.
     trainable, learning_rate_factor, name
         As of every layer (:class:`Layer`); they hold for everything inside.
 
@@ -246,7 +247,7 @@ class Split(Branches):
         name: str | None = None,
         **other: Any,
     ) -> None:
-        if not isinstance(columns, Iterable):
+        if not isinstance(columns, Iterable) or isinstance(columns, (str, bytes, bytearray)):  # b"ab" holds integers
             raise TypeError(f"columns must be a list of integers, not {type(columns).__name__}")
         self.columns = tuple(whole_number(count, f"columns[{place}]") for place, count in enumerate(columns))
         self.branches = self._check(branches)

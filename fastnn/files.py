@@ -8,6 +8,7 @@ are checked before anything else is looked at.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._memory import allocate
-from .arguments import number, whole_number
+from .arguments import file_path, number, whole_number
 from .composition import described, from_description
 from .graph import build
 from .losses import loss_from_config
@@ -219,7 +220,7 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     >>> bool((again.params == net.params).all())
     True
     """
-    name = os.fspath(path)
+    name = file_path(path)
     return from_bytes(read(name), name)
 
 
@@ -244,10 +245,13 @@ def write_whole(path: str | os.PathLike[str], content: bytes, keep_as: str | Non
 
     If the old one is to be kept under another name, a kill may leave it there and nothing at the path.
     """
-    target = os.path.realpath(os.fsdecode(path))
+    given = file_path(path)
+    target = os.path.realpath(given)
     if os.path.exists(target) and not os.path.isfile(target):
-        raise ValueError(f"{target} is no file, and will not be replaced by one")
+        raise ValueError(f"{given} is no file, and will not be replaced by one")
     folder, name = os.path.split(target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder!r}", given)
     temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.part")  # no longer than names may be
     try:
         with open(temporary, "xb") as file:
@@ -259,9 +263,11 @@ def write_whole(path: str | os.PathLike[str], content: bytes, keep_as: str | Non
         if keep_as is not None and os.path.exists(target):
             os.replace(target, keep_as)
         os.replace(temporary, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
+    except BaseException as error:
+        with suppress(OSError):  # it may not be there, or the folder is closed to us
             os.unlink(temporary)
+        if isinstance(error, OSError):  # which names the temporary file, or none
+            raise OSError(error.errno, error.strerror, given) from None
         raise
     _sync_folder(folder)
 

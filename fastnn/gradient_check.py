@@ -50,7 +50,7 @@ def check_gradients(
     sample_weight
         As in ``Sequential.fit``.
     tol : float, default 1e-7
-        Errors above it raise.
+        Errors above it raise; not negative. ``math.inf`` only measures.
 
     Returns
     -------
@@ -74,6 +74,8 @@ def check_gradients(
     if not hasattr(net, "_graph_for"):
         raise TypeError(f"net must be a Sequential, not {type(net).__name__}")
     tol = number(tol, "tol")
+    if not tol >= 0:
+        raise ValueError(f"tol must be at least 0, not {tol!r}")
     double = np.dtype(np.float64)
     x = inputs.training_features(read_features(net, X)[0], net.inputs)
     rows = x.shape[0]

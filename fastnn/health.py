@@ -28,7 +28,13 @@ FEWEST_ROWS = 16
 BUDGET = 0.003  # of the multiply-adds of training, for looking at outputs
 LOOK = 1e7  # multiply-adds as long as it takes to look at a layer at all: about 0.1 ms
 STEPS_BETWEEN = 200  # measured steps: one costs up to half as much again
-CUT_OFF = ("relu", "leaky_relu", "elu", "selu")  # 0 or flat below 0: a unit that is never above learns little
+# 0, flat or nearly so below 0: a unit that is never above learns little. What helps then, by the activation.
+CUT_OFF = {
+    "relu": "leaky_relu",
+    "leaky_relu": "a larger slope as in LeakyReLU(0.2)",
+    "elu": "a BatchNorm before this activation",
+    "selu": "a BatchNorm before this activation",
+}
 BOUNDED = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "softsign": (-1.0, 1.0), "hard_sigmoid": (0.0, 1.0)}
 NEAR = 0.02  # of the range: within it of an end, the slope is a fiftieth of the largest, or less
 
@@ -190,7 +196,7 @@ def _about_outputs(layers: list[LayerHealth]) -> list[str]:
                 how = "below 0 for every row"
             said.append(
                 f"{found.layer} ({found.activation}): {100 * found.dead:.0f} % of its units are {how}. Try a lower "
-                "learning rate, inputs of about unit size, or leaky_relu"
+                f"learning rate, inputs of about unit size, or {CUT_OFF[found.activation]}"
             )
         if found.saturated is not None and found.saturated >= SATURATED:
             said.append(
@@ -242,12 +248,13 @@ def _about_steps(layers: list[LayerHealth], factor: float) -> list[str]:
     trained = [layer for layer in layers if layer.gradient_size is not None]
     if len(trained) > 1:
         first, last = trained[0], trained[-1]
+        instead = "relu instead of sigmoid or tanh, " if any(layer.activation in BOUNDED for layer in layers) else ""
         assert first.gradient_size is not None and last.gradient_size is not None
         if first.gradient_size < VANISHING * last.gradient_size:
             said.append(
                 f"the gradient of {first.layer} is {first.gradient_size / last.gradient_size:.1g} times that of "
-                f"{last.layer}: it vanishes on its way back. Try relu instead of sigmoid or tanh, LayerNorm or "
-                "BatchNorm, Residual, or fewer layers"
+                f"{last.layer}: it vanishes on its way back. Try {instead}LayerNorm or BatchNorm, Residual, or fewer "
+                "layers"
             )
         elif last.gradient_size < VANISHING * first.gradient_size:
             ratio = first.gradient_size / max(last.gradient_size, 1e-300)

@@ -83,8 +83,13 @@ class Initializer:
         return self.name if self.parameter is None else f"{self.name}({self.parameter!r})"
 
     def with_parameter(self, value: float) -> Initializer:
-        """The same initializer with another parameter."""
-        return Initializer(self._function, self.formula, value)
+        """The same initializer with another parameter, which must be finite."""
+        if self.parameter is None:
+            raise ValueError(f"the initializer {self.name} has no parameter, so it cannot be {value!r}")
+        chosen = number(value, "value")
+        if not math.isfinite(chosen):
+            raise ValueError(f"the value of {self.name} must be finite, not {value!r}")
+        return Initializer(self._function, self.formula, chosen)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Initializer) and self.spelled == other.spelled
@@ -109,7 +114,7 @@ def initializer(spelled: str) -> Initializer:
     0.5
     """
     row, value = initializers.spelled(spelled, "value as in 'constant(0.1)'")
-    return row if value is None else Constant(value)
+    return row if value is None else row.with_parameter(value)
 
 
 def Constant(value: float = 0.0) -> Initializer:
@@ -136,10 +141,7 @@ def Constant(value: float = 0.0) -> Initializer:
     >>> fn.Sequential([fn.Dense(2, bias_initializer=fn.Constant(0.5))], inputs=1, seed=0).layers[0].bias
     array([0.5, 0.5], dtype=float32)
     """
-    chosen = number(value, "value")
-    if not math.isfinite(chosen):
-        raise ValueError(f"the value of constant must be finite, not {value!r}")
-    return initializers["constant"].with_parameter(chosen)
+    return initializers["constant"].with_parameter(value)
 
 
 def _row(formula: str) -> Callable[[Formula], Formula]:

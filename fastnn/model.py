@@ -18,7 +18,18 @@ from weakref import WeakMethod
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import _core, derivatives, evaluation, files, inputs, learning_rate_finder, passes, predictor, stepping
+from . import (
+    _core,
+    averaging,
+    derivatives,
+    evaluation,
+    files,
+    inputs,
+    learning_rate_finder,
+    passes,
+    predictor,
+    stepping,
+)
 from ._memory import allocate
 from .arguments import number, true_or_false, whole_number
 from .batches import BATCH_SIZE, is_stream, is_stream_of_features
@@ -102,7 +113,8 @@ class Sequential:
     params, grads : ndarray (n_params,), the network's dtype
         Every parameter, and its gradient after ``backward``, as one flat view: writing changes the network.
     averaged_params : ndarray (n_params,), the network's dtype
-        Their average over the updates of an optimizer such as ``Adam(average=0.999)``.
+        Their average over the updates of an optimizer such as ``Adam(average=0.999)``. An update by one without
+        ``average`` ends it: the next average begins anew.
     history : History
         Of the last ``fit``.
     optimizer : Optimizer or None
@@ -606,8 +618,18 @@ class Sequential:
         self._pass = None
         own.shared.write(_move, own.numbers, 1 - share, moved)
 
-    def averaged(self) -> Sequential:
+    def averaged(self, X: Any = None) -> Sequential:
         """A copy of the network with the average of its weights (:attr:`averaged_params`), which often predicts better.
+
+        The running statistics of :class:`BatchNorm` are not averaged: without `X` they are those of this network's own
+        weights, with it they are measured anew.
+
+        Parameters
+        ----------
+        X : array-like (rows, inputs), optional
+            As in :meth:`fit`, but no stream. Rows like those that are trained on, at least 2: of what reaches each
+            ``BatchNorm``, with the averaged weights and as the network predicts, mean and variance are taken over all
+            of them.
 
         Returns
         -------
@@ -616,12 +638,15 @@ class Sequential:
 
         Raises
         ------
+        ValueError, TypeError
+            If X does not fit: columns, type, or a number that is not finite.
         RuntimeError
-            If no optimizer with ``average`` has trained the network, or another thread is training it.
+            If no optimizer with ``average`` made the last update, or another thread is training the network.
 
         References
         ----------
-        Polyak & Juditsky, Acceleration of stochastic approximation by averaging, 1992.
+        Polyak & Juditsky, Acceleration of stochastic approximation by averaging, 1992. Izmailov et al., Averaging
+        weights leads to wider optima and better generalization, 2018: statistics measured anew.
 
         Examples
         --------
@@ -632,11 +657,7 @@ class Sequential:
         >>> net.averaged().evaluate(X, X**2)["loss"] < 0.2
         True
         """
-        average = self._built().shared.at_rest(self.averaged_params.copy)
-        copy = files.from_bytes(files.to_bytes(self))
-        copy._optimizer = copy._state = None
-        copy.params[...] = average
-        return copy
+        return averaging.averaged(self, X)
 
     # ---- use --------------------------------------------------------------------------------------------------------
 
@@ -1042,7 +1063,8 @@ class Sequential:
         state = self._state
         if state is None or state.average is None or not state.averaged:
             raise RuntimeError(
-                "there is no average of the weights: train with an optimizer such as Adam(average=0.999)"
+                "there is no average of the weights: the last update must be made by an optimizer such as "
+                "Adam(average=0.999)"
             )
         view = state.average.view()
         view.flags.writeable = False

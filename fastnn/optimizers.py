@@ -34,6 +34,13 @@ def hyper_names(optimizer: str) -> tuple[str, ...]:
     return _core.optimizer_hyper_names(optimizer)
 
 
+def forget_average(state: _core.OptimizerState) -> None:
+    """Let the next average begin anew, from 0: what was there would take part in its rounding."""
+    state.go_on_from(state.step, 0, state.product)
+    if state.average is not None:
+        state.average[...] = 0
+
+
 class Optimizer:
     """What all optimizers share: the base class. Hyper-parameters are attributes, checked when they are set.
 
@@ -46,7 +53,8 @@ class Optimizer:
     average : float in [0, 1), default 0
         Keeps an exponential moving average of the weights too, ``net.averaged_params``: after update n it is s / (1 -
         average^n) with s = average s + (1 - average) w, which is the plain mean at first and remembers about 1 / (1 -
-        average) updates later. 0.999 is usual. It costs nothing when 0.
+        average) updates later. 0.999 is usual. It costs nothing when 0; an update with 0 ends an average that was
+        kept before.
 
     Attributes
     ----------
@@ -78,6 +86,7 @@ class Optimizer:
     state_names: ClassVar[tuple[str, ...]]
     # Hyper-parameter -> (lowest, highest, whether highest itself is allowed).
     _ranges: ClassVar[dict[str, tuple[float, float, bool]]] = {}
+    _flags: ClassVar[tuple[str, ...]] = ()  # those that are True or False
     _shared_ranges: ClassVar[dict[str, tuple[float, float, bool]]] = {
         "learning_rate": (0.0, math.inf, False),
         "weight_decay": (0.0, math.inf, False),
@@ -103,6 +112,8 @@ class Optimizer:
             if not (low <= value and (value < high or (closed and value == high))):
                 end = "finite" if high == math.inf else f"{'at most' if closed else 'below'} {high:g}"
                 raise ValueError(f"{name} must be at least {low:g} and {end}, not {value}")
+        elif name in self._flags:
+            value = true_or_false(value, name)
         object.__setattr__(self, name, value)
         object.__setattr__(self, "changes", self.changes + 1)
 
@@ -120,6 +131,8 @@ class Optimizer:
         """Hand C the hyper-parameters as they are now."""
         if self.average:
             self.make_room(state)
+        elif state.averaged:  # of weights that are being left behind
+            forget_average(state)
         state.set_hyper(self.hyper, self.weight_decay, self.average, self._penalizes_sums)
 
     def config(self) -> dict[str, Any]:
@@ -205,7 +218,7 @@ class SGD(Optimizer):
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of its range, or of another type; numbers also when they are assigned later.
+        If an argument is out of its range, or of another type; also when one is assigned later.
 
     References
     ----------
@@ -223,6 +236,7 @@ class SGD(Optimizer):
     formula = "m = momentum m + g; w -= learning_rate m"
     state_names = ("momentum",)
     _ranges: ClassVar = {"momentum": (0.0, 1.0, False)}
+    _flags = ("nesterov",)
 
     def __init__(
         self,
@@ -235,7 +249,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, weight_decay, average)
         self.momentum = momentum
-        self.nesterov = true_or_false(nesterov, "nesterov")
+        self.nesterov = nesterov
 
     def update(self, w: Vector, g: Vector, states: list[Vector], t: int) -> tuple[Vector, list[Vector]]:
         m = self.momentum * states[0] + g

@@ -18,6 +18,8 @@ from .runtime import choose_threads
 
 # Above this many multiply-adds (about 40 us of one core) a batch goes the way of Sequential.predict.
 MANY_WORK = 2_000_000
+ARRAYS = (np.ndarray, np.memmap)
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def make_predictor(parameters: Parameters, params: NDArray[Any]) -> _core.Predictor:
@@ -26,7 +28,9 @@ def make_predictor(parameters: Parameters, params: NDArray[Any]) -> _core.Predic
     frozen = allocate(params.shape, dtype)
     frozen[...] = params
 
-    def convert(x: object) -> NDArray[Any]:
+    def convert(x: Any) -> NDArray[Any]:
+        if type(x) in ARRAYS and x.dtype in FLOATS and x.shape[-1:] == (width,) and x.ndim < 3 and x.flags.aligned:
+            return np.asarray(x, dtype, "C")  # what most callers bring: a third of the time of all the checks
         array = inputs.numbers(x, "x")
         vector = array.ndim == 1
         array = np.require(inputs.features(array, width, "x", one_row=True), dtype, ["C", "A", "E"])

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from .arguments import true_or_false, whole_number
+from .arguments import file_path, true_or_false, whole_number
 from .callbacks import Callback, Preparation
 from .errors import unknown_name
 from .monitoring import Monitor
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from .model import Sequential
 
 Path = str | os.PathLike[str]
-
-
-def _checked_path(path: object) -> str:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path, not {type(path).__name__}")
-    return os.fsdecode(path)
 
 
 def _check_folder(path: str) -> None:
@@ -89,7 +83,7 @@ class Checkpoint(Callback):
         save_best_only: bool = False,
         mode: str = "auto",
     ) -> None:
-        self.path = _checked_path(path)
+        self.path = file_path(path)
         self.every = whole_number(every, "every")
         self.save_best_only = true_or_false(save_best_only, "save_best_only")
         self.saved: str | None = None
@@ -134,7 +128,7 @@ class _Lines(Callback):
     """What the loggers share: a text file that gets a line for each epoch."""
 
     def __init__(self, path: Path, append: bool = False) -> None:
-        self.path = _checked_path(path)
+        self.path = file_path(path)
         self.append = true_or_false(append, "append")
         self._names: list[str] = []
         self._resumes = False

@@ -34,7 +34,7 @@ from .losses import resolve_loss
 from .metric_function import Better
 from .metrics import resolve_metrics
 from .normalization import BatchNorm, LayerNorm, Normalization, RMSNorm
-from .optimizers import resolve_optimizer
+from .optimizers import forget_average, resolve_optimizer
 from .progress import Progress
 from .python_loss import make_training
 from .resume import Place, Saver
@@ -336,6 +336,7 @@ class Fit:
         """Go back to the start of the epoch; the error to raise."""
         self.parameters.numbers[...] = before
         self.state.array[...] = 0
+        forget_average(self.state)
         self.state.go_on_from(0, 0, 0.0)
         what = "loss" if status == _core.DIVERGED else "updated weights"
         return DivergenceError(

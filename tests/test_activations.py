@@ -130,6 +130,19 @@ def test_behind_a_layer_or_as_a_layer_is_the_same(name, rng):
     np.testing.assert_array_equal(joint.predict(X), apart.predict(X))
 
 
+def test_a_parameter_is_checked_wherever_it_comes_from():
+    assert fn.activations["elu"].with_parameter(2) == fn.ELU(2.0)
+    assert fn.activations["leaky_relu"].with_parameter(0).parameter == 0.0
+    for name, wrong, error in [
+        ("elu", -0.5, ValueError), ("elu", 0, ValueError), ("elu", np.inf, ValueError), ("elu", "1", TypeError),
+        ("leaky_relu", -0.1, ValueError), ("leaky_relu", np.nan, ValueError), ("leaky_relu", True, TypeError),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=f"the parameter of {name}"):
+            fn.activations[name].with_parameter(wrong)
+    with pytest.raises(ValueError, match="the activation relu has no parameter"):
+        fn.activations["relu"].with_parameter(3)
+
+
 class Row:
     """Multiply by two."""
 

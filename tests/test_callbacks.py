@@ -424,6 +424,7 @@ def test_what_is_monitored_is_measured_or_the_network_is_unchanged(make, argumen
     (lambda: fn.Checkpoint(3), TypeError, "path must be a path, not int"),
     (lambda: fn.Checkpoint("a", every=0), ValueError, "every must be at least 1"),
     (lambda: fn.Checkpoint("a", "val_loss"), ValueError, "monitor is only looked at with save_best_only=True"),
+    (lambda: fn.Checkpoint(b"net"), TypeError, "path must be a path, not bytes: make it text with os.fsdecode"),
     (lambda: fn.CSVLogger(None), TypeError, "path must be a path"),
     (lambda: fn.JSONLogger("a", append=2), TypeError, "append must be True or False"),
     (lambda: fn.TimeLimit(0), ValueError, "seconds must be finite and more than 0"),

@@ -107,12 +107,21 @@ def test_safetensors_reads_it(tmp_path):
     assert config["format"] == files.FORMAT and config["numerics_version"] >= 1
 
 
-@pytest.mark.parametrize("kind", [str, os.fsencode, lambda path: path])
-def test_paths_may_be_text_bytes_or_objects(kind, tmp_path):
+@pytest.mark.parametrize("kind", [str, lambda path: path])
+def test_paths_may_be_text_or_objects(kind, tmp_path):
     path = kind(tmp_path / "réseau 网络.fnn")
     net = trained()
     net.save(path)
     assert (fn.load(path).params == net.params).all()
+
+
+def test_what_is_no_path_is_refused(tmp_path):
+    net = trained()
+    for wrong in (os.fsencode(tmp_path / "net"), 5, None):
+        for call in (net.save, fn.load):
+            with pytest.raises(TypeError, match=f"path must be a path, not {type(wrong).__name__}"):
+                call(wrong)
+    nothing_left(tmp_path)
 
 
 def test_a_long_name_is_no_problem(tmp_path):
@@ -365,14 +374,39 @@ def test_a_failing_save_leaves_the_old_file(call, code, old, tmp_path, monkeypat
             patch.setattr(files, "open", lambda *arguments: HalfWritten(*arguments, fail), raising=False)
         else:
             patch.setattr(files.os, call, fail)
-        with pytest.raises(OSError, match=os.strerror(code)):
+        with pytest.raises(OSError, match=os.strerror(code)) as caught:
             net.save(path)
+    assert (caught.value.errno, caught.value.filename) == (code, str(path)), "the name of a temporary file"
     nothing_left(tmp_path, *(["net.fnn"] if old else []))
     if old:
         assert path.read_bytes() == before
     assert everything(net) == held
     net.save(path)
     assert (fn.load(path).params == net.params).all()
+
+
+def test_a_missing_folder_is_named_and_so_is_the_path_that_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("nowhere/net.fnn", "link.fnn")
+    for path in ("missing/net.fnn", "link.fnn"):
+        folder = os.path.dirname(os.path.realpath(path))
+        with pytest.raises(FileNotFoundError) as caught:
+            trained().save(path)
+        assert caught.value.filename == path and caught.value.errno == errno.ENOENT
+        assert f"there is no folder {folder!r}: {path!r}" in str(caught.value)
+    nothing_left(tmp_path, "link.fnn")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="whoever may write anywhere")
+def test_a_folder_that_is_closed_is_named_by_the_path_that_was_given(tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o400)
+    try:
+        with pytest.raises(PermissionError) as caught:
+            trained().save(folder / "net.fnn")
+        assert caught.value.filename == str(folder / "net.fnn")
+    finally:
+        folder.chmod(0o700)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a file system of its own")

@@ -168,6 +168,16 @@ def test_check_gradients_sees_a_wrong_one(monkeypatch):
         fn.check_gradients(net, X, y, "mse")
 
 
+def test_a_tolerance_is_not_negative():
+    net, _, X, y = away_from_kinks(stack("tanh", "linear"), "mse")
+    for wrong in (-1, -1e-9, float("nan")):
+        with pytest.raises(ValueError, match="tol must be at least 0, not"):
+            fn.check_gradients(net, X, y, "mse", tol=wrong)
+    with pytest.raises(AssertionError, match="more than 0"):
+        fn.check_gradients(net, X, y, "mse", tol=0)
+    assert 0 < fn.check_gradients(net, X, y, "mse", tol=np.inf) < 1e-7
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_check_gradients_changes_nothing(dtype, rng):
     layers = [fn.Dense(5, "tanh", learning_rate_factor=0.5), fn.Dense(4, trainable=False), fn.Dense(2)]

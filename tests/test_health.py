@@ -43,6 +43,23 @@ def test_dead_units_are_counted(rng):
     assert health.warnings[0].startswith("layer 0 (relu): 70 % of its units are 0 for every row")
 
 
+@pytest.mark.parametrize(
+    ("activation", "remedy"),
+    [
+        ("relu", "or leaky_relu"),
+        ("leaky_relu", "or a larger slope as in LeakyReLU(0.2)"),
+        ("elu", "or a BatchNorm before this activation"),
+        ("selu", "or a BatchNorm before this activation"),
+    ],
+)
+def test_what_to_try_against_dead_units_fits_the_activation(activation, remedy, rng):
+    X, _ = regression(rng)
+    net = fn.Sequential([fn.Dense(10, activation), fn.Dense(1)], inputs=10, seed=0)
+    net.layers[0].bias[:] = -100
+    (said,) = net.health(X).warnings
+    assert said.endswith(remedy) and ("dying ReLUs" in said) == (activation == "relu")
+
+
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "softsign", "hard_sigmoid"])
 def test_saturation_is_measured(activation, rng):
     X, _ = regression(rng)
@@ -73,7 +90,18 @@ def test_vanishing_gradients_are_noticed(rng):
     X, y = regression(rng)
     layers = [*(fn.Dense(16, "sigmoid", initializer="glorot_uniform") for _ in range(12)), fn.Dense(1)]
     _, history = trained(layers, X, y, epochs=1, optimizer=fn.SGD(1e-3))
-    assert any("vanishes" in said for said in history.health.warnings), history.report()
+    (said,) = (said for said in history.health.warnings if "vanishes" in said)
+    assert "Try relu instead of sigmoid or tanh, LayerNorm" in said
+
+
+def test_relu_is_no_remedy_where_it_is_used(rng):
+    X, y = regression(rng)
+    net = fn.Sequential([*(fn.Dense(16, "relu") for _ in range(4)), fn.Dense(1)], inputs=10, seed=0)
+    for layer in net.layers[1:]:
+        layer.weight *= 0.03
+    history = net.fit(X, y, epochs=1, optimizer=fn.SGD(1e-9), verbose=0)
+    (said,) = (said for said in history.health.warnings if "vanishes" in said)
+    assert "Try LayerNorm or BatchNorm, Residual, or fewer layers" in said
 
 
 def test_exploding_gradients_are_noticed(rng):

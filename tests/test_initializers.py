@@ -193,6 +193,16 @@ def test_a_wrong_initializer_is_refused(wrong):
             fn.Dense(3, **{argument: 0.1})
     with pytest.raises(ValueError, match="finite"):
         fn.Constant(math.inf)
+
+
+def test_a_parameter_is_checked_wherever_it_comes_from():
+    constant = fn.initializers["constant"]
+    assert constant.with_parameter(2) == fn.Constant(2.0)
+    for wrong, error in ((math.nan, ValueError), (math.inf, ValueError), ("1", TypeError), (True, TypeError)):
+        with pytest.raises(error, match="value"):
+            constant.with_parameter(wrong)
+    with pytest.raises(ValueError, match="the initializer zeros has no parameter"):
+        fn.initializers["zeros"].with_parameter(1.0)
     with pytest.raises(TypeError, match="value"):
         fn.Constant("0.1")
 

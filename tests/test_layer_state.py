@@ -9,6 +9,7 @@ import stacks
 from snapshot import everything
 
 import fastnn as fn
+from fastnn import averaging
 
 RNG = np.random.default_rng(8)
 X = RNG.normal(size=(60, 4)) * 2 + 1
@@ -85,6 +86,53 @@ def test_averaged_has_the_running_statistics_of_the_network():
     assert (averaged.params != net.params).any() and (net._parameters.numbers == before).all()
     averaged.fit(X, Y, epochs=1, verbose=0)
     assert (net._parameters.numbers == before).all()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-13)])
+def test_averaged_measures_running_statistics_anew(dtype, tolerance, monkeypatch):
+    """By hand: each norm sees what the ones before it, measured anew as well, let through."""
+    monkeypatch.setattr(averaging, "ELEMENTS_AT_A_TIME", 50)  # in pieces, the last one smaller
+    layers = [fn.BatchNorm(), fn.Dense(6, "tanh"), fn.Dropout(0.5), fn.BatchNorm(epsilon=0.1)]
+    layers.append(fn.Concat([[fn.Residual([fn.BatchNorm(), fn.Dense(6)])], []]))
+    net = fn.Sequential([*layers, fn.Dense(2)], inputs=4, seed=0, dtype=dtype)
+    net.fit(X, Y, optimizer=fn.Adam(0.05, average=0.9), epochs=3, verbose=0)
+    before = net._parameters.numbers.copy()
+    found = net.averaged(X)
+    assert (found.params == net.averaged_params).all() and (net._parameters.numbers == before).all()
+    x = X.astype(np.float64)
+    for layer in (found.layers[0], found.layers[3], found.layers[4].branches[0][0].layers[0]):
+        mean, variance = x.mean(axis=0), x.var(axis=0, ddof=1)
+        np.testing.assert_allclose(layer.running_mean, mean, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(layer.running_variance, variance, rtol=tolerance)
+        x = (x - mean) / np.sqrt(variance + layer.epsilon) * layer.weight + layer.bias
+        if layer is found.layers[0]:
+            x = np.tanh(x @ found.layers[1].weight + found.layers[1].bias)
+    everything_before = everything(net)
+    for wrong, message in ((X[:1], "X has 1 row"), (X[:, :3], "3 columns"), (X * np.nan, "must be finite")):
+        with pytest.raises(ValueError, match=message):
+            net.averaged(wrong)
+    assert everything(net) == everything_before
+
+
+def test_averaged_predicts_better_with_its_own_statistics():
+    """With a large step, the running statistics of the last weights are far from those of their average."""
+    net = fn.Sequential([fn.Dense(20), fn.BatchNorm(momentum=0.0), fn.Activation("tanh"), fn.Dense(2)], seed=0)
+    net.fit(X, Y, optimizer=fn.Adam(0.3, average=0.98), epochs=30, batch_size=20, verbose=0)
+    assert net.averaged(X).evaluate(X, Y)["loss"] < 0.8 * net.averaged().evaluate(X, Y)["loss"]
+
+
+def test_averaged_reads_what_fit_reads():
+    frames, sparse = pytest.importorskip("pandas"), pytest.importorskip("scipy.sparse")
+    net = fn.Sequential([fn.Dense(5), fn.BatchNorm(), fn.Dense(2)], seed=0)
+    table = frames.DataFrame(X, columns=list("abcd"))
+    net.fit(table, Y, optimizer=fn.Adam(average=0.9), epochs=1, verbose=0)
+    expected = state(net.averaged(table))
+    with pytest.raises(ValueError, match="feature"):
+        net.averaged(table[list("dcba")])
+    first = fn.Sequential([fn.BatchNorm(), fn.Dense(2)], seed=0)
+    first.fit(X, Y, optimizer=fn.Adam(average=0.9), epochs=1, verbose=0)
+    assert (state(first.averaged(sparse.csr_array(X))) == state(first.averaged(X))).all()
+    assert (state(net.averaged(X)) == expected).all()
 
 
 @pytest.mark.filterwarnings("ignore:y has numbers of about")
@@ -222,6 +270,8 @@ def stack(*layers, inputs=4):
     (stack(fn.Split([1, 2], [[], []]), fn.Dense(1)), ValueError, "Split divides 3 columns, but its input has 4"),
     (lambda: fn.Split([1, 2], [[]]), ValueError, "Split has 2 numbers of columns, but 1 branches"),
     (lambda: fn.Split(3, [[]]), TypeError, "columns must be a list of integers, not int"),
+    (lambda: fn.Split(b"x", [[]]), TypeError, "columns must be a list of integers, not bytes"),
+    (lambda: fn.Split("1", [[]]), TypeError, "columns must be a list of integers, not str"),
     (lambda: fn.Split([0], [[]]), ValueError, r"columns\[0\] must be at least 1, not 0"),
     (lambda: fn.Concat([]), ValueError, "branches is empty"),
     (lambda: fn.Concat(fn.Dense(2)), TypeError, "branches must be a list of lists of layers, not Dense"),

@@ -140,3 +140,13 @@ def test_parameters_of_layers_are_in_the_file(dtype, tmp_path):
     layers = [fn.BatchNorm(epsilon=0.3), fn.Dense(5), fn.LayerNorm(epsilon=0.4), fn.RMSNorm(epsilon=0.5), fn.PReLU(0.7)]
     net = fn.Sequential(layers, inputs=6, seed=0, dtype=dtype)
     check(net, stacks.table(20)[0], tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    net = fn.Sequential([fn.Dense(1)], inputs=1, seed=0)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*missing': 'missing/model.onnx'"):
+        net.to_onnx("missing/model.onnx")
+    with pytest.raises(TypeError, match="path must be a path, not bytes"):
+        net.to_onnx(b"model.onnx")

@@ -226,3 +226,9 @@ def test_a_bad_hyper_parameter_is_refused_when_it_is_set():
         with pytest.raises(error, match=name):
             setattr(optimizer, name, value)
         assert optimizer.config() == before
+    sgd = fn.SGD(momentum=0.5)
+    for value in (3, None, "yes"):
+        with pytest.raises(TypeError, match="nesterov must be True or False"):
+            sgd.nesterov = value
+    sgd.nesterov = np.True_
+    assert sgd.config()["nesterov"] is True

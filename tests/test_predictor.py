@@ -81,6 +81,32 @@ def test_any_input(dtype, rng):
     np.testing.assert_array_equal(f(np.broadcast_to(x[1], (4, 5))), np.tile(expected[1], (4, 1)))
 
 
+@pytest.mark.parametrize("own", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_usual_arrays_that_are_not_quite_plain_take_no_long_way(own, dtype, rng, tmp_path, monkeypatch):
+    """Rows of a memmap, of the other float type, and with gaps: no walk through all the checks of X."""
+    f = network(dtype=own).predictor()
+    file = np.memmap(tmp_path / "x", dtype, "w+", shape=(6, 5))
+    file[...] = rng.normal(size=(6, 5))
+    expected = f(np.array(file, own))
+    file.flush()
+    read_only = np.memmap(tmp_path / "x", dtype, "r", shape=(6, 5))
+    odd = np.empty(6 * 5 * 8 + 1, np.uint8)[1 : 1 + file.nbytes].view(dtype).reshape(6, 5)
+    odd[...] = file
+    swapped = file.astype(file.dtype.newbyteorder())
+    for x in (odd, swapped):  # these do
+        np.testing.assert_array_equal(f(x), expected)
+    with monkeypatch.context() as patch:
+        patch.setattr("fastnn.predictor.inputs", None)
+        for x in (file, read_only, np.asfortranarray(np.array(file)), np.repeat(np.array(file), 2, axis=1)[:, ::2]):
+            np.testing.assert_array_equal(f(x), expected)
+            np.testing.assert_array_equal(f(x[2]), expected[2])
+            assert type(f(x[2])) is np.ndarray and f.argmax(x[2]) == expected[2].argmax()
+    for wrong in (file[:, :4], file[0, :4], file[:, None], file[0, 0]):
+        with pytest.raises((ValueError, TypeError), match="x"):
+            f(wrong)
+
+
 def test_out_is_written_and_returned(rng):
     f = network().predictor()
     x = rng.normal(size=(6, 5)).astype(np.float32)

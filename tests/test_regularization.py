@@ -425,20 +425,59 @@ def test_a_callback_may_look_at_the_average(data):
     assert len(set(seen)) == 2 and seen[-1] == net.averaged_params.tobytes()
 
 
-def test_an_average_may_begin_and_pause_at_any_time(data):
+WITHOUT = {
+    "fit": lambda net, X, y: net.fit(X, y, optimizer=fn.Adam(0.02), epochs=1, verbose=0),
+    "fit by name": lambda net, X, y: net.fit(X, y, epochs=1, verbose=0),
+    "a stream": lambda net, X, y: net.fit([(X, y)], optimizer=fn.Adam(), epochs=1, verbose=0),
+    "train_step": lambda net, X, y: net.train_step(X, y, "mse", fn.Adam()),
+    "step": lambda net, X, y: fn.Adam().step(net),
+}
+
+
+@pytest.mark.parametrize("update", WITHOUT.values(), ids=WITHOUT.keys())
+def test_what_was_averaged_before_is_forgotten_by_a_training_without(update, data, tmp_path):
+    X, y, _ = data
+    net = network(9)
+    net.fit(X, y, optimizer=fn.Adam(0.02, average=0.9), epochs=2, verbose=0)
+    kept = net.averaged_params.copy()
+    net.fit(X, y, optimizer=fn.Adam(0.02), epochs=0, verbose=0)  # no update
+    np.testing.assert_array_equal(net.averaged_params, kept)
+    update(net, X, y)
+    for look in (lambda: net.averaged_params, net.averaged):
+        with pytest.raises(RuntimeError, match="no average of the weights"):
+            look()
+    net.save(tmp_path / "net")
+    with pytest.raises(RuntimeError, match="no average of the weights"):
+        fn.load(tmp_path / "net").averaged()
+    net.fit(X, y, optimizer=fn.Adam(0.02, average=0.9), epochs=1, batch_size=None, verbose=0)
+    np.testing.assert_array_equal(net.averaged_params, net.params)
+
+
+def test_an_average_begins_anew_after_a_divergence(data):
+    X, y, _ = data
+    net = network(9)
+    with pytest.raises(fn.DivergenceError):
+        net.fit(X, y, optimizer=fn.SGD(1e200, average=0.9), epochs=2, batch_size=8, verbose=0)
+    net.fit(X, y, optimizer=fn.SGD(0.01, average=0.9), epochs=1, batch_size=None, verbose=0)
+    np.testing.assert_array_equal(net.averaged_params, net.params)
+
+
+def test_an_average_may_begin_at_any_time_and_ends_with_an_update_without_it(data):
     X, y, _ = data
     net, optimizer = network(9), fn.Adam(0.05)
     net.train_step(X, y, "mse", optimizer)
     optimizer.average = 0.5
     net.train_step(X, y, "mse", optimizer)
     np.testing.assert_array_equal(net.averaged_params, net.params)  # of one update, its own weights
-    kept = net.averaged_params.copy()
+    net.train_step(X, y, "mse", optimizer)
+    assert (net.averaged_params != net.params).any()
     optimizer.average = 0.0
     net.train_step(X, y, "mse", optimizer)
-    np.testing.assert_array_equal(net.averaged_params, kept)
+    with pytest.raises(RuntimeError, match="no average of the weights"):
+        net.averaged()
     optimizer.average = 0.5
     net.train_step(X, y, "mse", optimizer)
-    np.testing.assert_allclose(net.averaged_params, kept + (net.params - kept) * 0.5 / 0.75, rtol=1e-14)
+    np.testing.assert_array_equal(net.averaged_params, net.params)  # begun anew, and from 0
     with pytest.raises(ValueError, match="average must be at least 0 and below 1"):
         optimizer.average = 1.0
 

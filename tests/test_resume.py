@@ -177,7 +177,7 @@ def test_every_so_many_epochs(tmp_path, monkeypatch):
     fit_plain(tmp_path / "run.ckpt")  # a path: every minute, which this is not
     assert places == [(6, 0)]
     places.clear()
-    fit_plain(fn.RunCheckpoint(str(tmp_path / "run.ckpt").encode(), epochs=3, seconds=1e9))
+    fit_plain(fn.RunCheckpoint(str(tmp_path / "run.ckpt"), epochs=3, seconds=1e9))
     assert places == [(3, 0), (6, 0)]
     assert sorted(os.listdir(tmp_path)) == ["run.ckpt", "run.ckpt.previous"]
     assert place((tmp_path / "run.ckpt.previous").read_bytes()) == (3, 0)
@@ -537,6 +537,7 @@ def test_other_last_bits_are_a_warning(tmp_path, monkeypatch):
     ({"resume": True}, ValueError, "resume=True needs checkpoint='run.ckpt'"),
     ({"resume": 1}, TypeError, "resume must be True or False"),
     ({"checkpoint": 3}, TypeError, r"checkpoint must be a path or a RunCheckpoint\(path, ...\), not int"),
+    ({"checkpoint": b"run.ckpt"}, TypeError, r"checkpoint must be a path or a RunCheckpoint\(path, ...\), not bytes"),
     ({"checkpoint": fn.Checkpoint("net.fnn")}, TypeError, "a Checkpoint belongs into callbacks"),
     ({"checkpoint": "nowhere/run.ckpt"}, FileNotFoundError, "no folder"),
     ({"checkpoint": "."}, ValueError, "is no file"),
@@ -552,6 +553,7 @@ def test_arguments_that_make_no_sense(arguments, error, message, tmp_path, monke
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [
     ({"path": 3}, TypeError, "path must be a path, not int"),
+    ({"path": b"x"}, TypeError, "path must be a path, not bytes: make it text with os.fsdecode"),
     ({"path": "x", "epochs": 0}, ValueError, "epochs must be at least 1"),
     ({"path": "x", "epochs": 1.5}, TypeError, "epochs must be an integer"),
     ({"path": "x", "seconds": 0}, ValueError, "seconds must be finite and above 0"),
