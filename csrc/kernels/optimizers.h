@@ -192,31 +192,37 @@ FNN_INLINE vf penalize_and_clip(const update_batch *b, vf p, vf g) {
     return g;
 }
 
-/* One vector of parameters; `lanes` of it exist. Returns check, which is NaN once a new parameter is not finite. What is
- * constant where it is inlined: `whole` (all lanes exist), `special` (whether there is more than the rule), `states`,
- * `rule`. */
+/* The first n lanes of a vector in memory; `whole`, a constant where it is inlined: all of them. */
+FNN_INLINE vf load_lanes(const int whole, const real *p, ptrdiff_t n) {
+    return whole ? vf_load(p) : vf_load_first(p, vm_first(n));
+}
+FNN_INLINE void store_lanes(const int whole, real *p, vf v, ptrdiff_t n) {
+    if (whole)
+        vf_store(p, v);
+    else
+        vf_store_first(p, v, vm_first(n));
+}
+
+/* The vector of parameters at i. Returns check, which is NaN once a new parameter is not finite. What is constant where
+ * it is inlined: `whole` (all its lanes exist), `special` (whether there is more than the rule), `states`, `rule`. */
 FNN_INLINE vf update_vector(const update_batch *b, rule_input *r, ptrdiff_t i, const int whole, const int special,
                             const int states, vf (*rule)(vf, rule_input *), vf check) {
-    const vm mask = vm_first(whole ? VF_LANES : b->n - i);
-    vf p = whole ? vf_load(b->params + i) : vf_load_first(b->params + i, mask);
-    r->g = vf_mul(whole ? vf_load(b->grads + i) : vf_load_first(b->grads + i, mask), vf_set1(b->scale));
+    const ptrdiff_t left = b->n - i;
+    vf p = load_lanes(whole, b->params + i, left);
+    r->g = vf_mul(load_lanes(whole, b->grads + i, left), vf_set1(b->scale));
     if (special) {
         r->g = penalize_and_clip(b, p, r->g);
         p = vf_fnma(vf_set1(b->decay), p, p);
     }
-    for (int s = 0; s < states; s++)
-        r->state[s] = whole ? vf_load(b->state[s] + i) : vf_load_first(b->state[s] + i, mask);
+    for (int s = 0; s < states; s++) r->state[s] = load_lanes(whole, b->state[s] + i, left);
     vf updated = rule(p, r);
     /* Lanes behind the last parameter hold the rule's value at zeros, which may be 0 / 0. */
-    if (!whole) updated = vf_select(mask, updated, vf_zero());
-    if (whole) vf_store(b->params + i, updated); else vf_store_first(b->params + i, updated, mask);
-    for (int s = 0; s < states; s++) {
-        if (whole) vf_store(b->state[s] + i, r->state[s]); else vf_store_first(b->state[s] + i, r->state[s], mask);
-    }
+    if (!whole) updated = vf_select(vm_first(left), updated, vf_zero());
+    store_lanes(whole, b->params + i, updated, left);
+    for (int s = 0; s < states; s++) store_lanes(whole, b->state[s] + i, r->state[s], left);
     if (special && b->average) {
-        vf average = whole ? vf_load(b->average + i) : vf_load_first(b->average + i, mask);
-        average = vf_fma(vf_set1(b->share), vf_sub(updated, average), average);
-        if (whole) vf_store(b->average + i, average); else vf_store_first(b->average + i, average, mask);
+        const vf average = load_lanes(whole, b->average + i, left);
+        store_lanes(whole, b->average + i, vf_fma(vf_set1(b->share), vf_sub(updated, average), average), left);
     }
     return vf_fma(updated, vf_zero(), check);
 }

@@ -72,7 +72,6 @@ FNN_INLINE vm vm_gt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 FNN_INLINE vm vm_ge(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GE_OQ); }
 FNN_INLINE vm vm_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 FNN_INLINE vm vm_and(vm a, vm b) { return _mm256_and_ps(a, b); }
-FNN_INLINE vm vm_or(vm a, vm b) { return _mm256_or_ps(a, b); }
 FNN_INLINE vm vm_not(vm a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
 FNN_INLINE int vm_any(vm m) { return _mm256_movemask_ps(m) != 0; }
 FNN_INLINE vf vf_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
@@ -160,7 +159,6 @@ FNN_INLINE vm vm_gt(vf a, vf b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
 FNN_INLINE vm vm_ge(vf a, vf b) { return _mm256_cmp_pd(a, b, _CMP_GE_OQ); }
 FNN_INLINE vm vm_eq(vf a, vf b) { return _mm256_cmp_pd(a, b, _CMP_EQ_OQ); }
 FNN_INLINE vm vm_and(vm a, vm b) { return _mm256_and_pd(a, b); }
-FNN_INLINE vm vm_or(vm a, vm b) { return _mm256_or_pd(a, b); }
 FNN_INLINE vm vm_not(vm a) { return _mm256_xor_pd(a, _mm256_castsi256_pd(_mm256_set1_epi64x(-1))); }
 FNN_INLINE int vm_any(vm m) { return _mm256_movemask_pd(m) != 0; }
 FNN_INLINE vf vf_select(vm m, vf a, vf b) { return _mm256_blendv_pd(b, a, m); }

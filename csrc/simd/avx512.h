@@ -174,7 +174,6 @@ FNN_INLINE vm vm_first(ptrdiff_t n)
 }
 
 FNN_INLINE vm vm_and(vm a, vm b) { return (vm)(a & b); }
-FNN_INLINE vm vm_or(vm a, vm b) { return (vm)(a | b); }
 FNN_INLINE vm vm_not(vm a) { return (vm)~a; }
 FNN_INLINE int vm_any(vm m) { return m != 0; }
 

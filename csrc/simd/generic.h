@@ -145,7 +145,6 @@ FNN_INLINE vm vm_gt(vf a, vf b) { return a > b; }
 FNN_INLINE vm vm_ge(vf a, vf b) { return a >= b; }
 FNN_INLINE vm vm_eq(vf a, vf b) { return a == b; }
 FNN_INLINE vm vm_and(vm a, vm b) { return a & b; }
-FNN_INLINE vm vm_or(vm a, vm b) { return a | b; }
 FNN_INLINE vm vm_not(vm a) { return !a; }
 FNN_INLINE int vm_any(vm m) { return m; }
 FNN_INLINE vf vf_select(vm m, vf a, vf b) { return m ? a : b; }

@@ -43,7 +43,6 @@ FNN_INLINE vm vm_gt(vf a, vf b) { return vcgtq_f32(a, b); }
 FNN_INLINE vm vm_ge(vf a, vf b) { return vcgeq_f32(a, b); }
 FNN_INLINE vm vm_eq(vf a, vf b) { return vceqq_f32(a, b); }
 FNN_INLINE vm vm_and(vm a, vm b) { return vandq_u32(a, b); }
-FNN_INLINE vm vm_or(vm a, vm b) { return vorrq_u32(a, b); }
 FNN_INLINE vm vm_not(vm a) { return vmvnq_u32(a); }
 FNN_INLINE int vm_any(vm m) { return vmaxvq_u32(m) != 0; }
 FNN_INLINE vf vf_select(vm m, vf a, vf b) { return vbslq_f32(m, a, b); }
@@ -107,7 +106,6 @@ FNN_INLINE vm vm_gt(vf a, vf b) { return vcgtq_f64(a, b); }
 FNN_INLINE vm vm_ge(vf a, vf b) { return vcgeq_f64(a, b); }
 FNN_INLINE vm vm_eq(vf a, vf b) { return vceqq_f64(a, b); }
 FNN_INLINE vm vm_and(vm a, vm b) { return vandq_u64(a, b); }
-FNN_INLINE vm vm_or(vm a, vm b) { return vorrq_u64(a, b); }
 FNN_INLINE vm vm_not(vm a) { return vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(a))); }
 FNN_INLINE int vm_any(vm m) { return vmaxvq_u32(vreinterpretq_u32_u64(m)) != 0; }
 FNN_INLINE vf vf_select(vm m, vf a, vf b) { return vbslq_f64(m, a, b); }

@@ -22,8 +22,7 @@
  *   vf_sum_lanes vf_max_lanes upper half of the lanes onto the lower half, until one is left
  *   vm_first(n)               the first n lanes: none for n <= 0, all for n >= VF_LANES
  *   vm_lt le gt ge eq (a, b)  comparisons; false where one is NaN
- *   vm_and vm_or vm_not vm_any
- *   vm_finite(a)              neither infinite nor NaN
+ *   vm_and vm_not vm_any
  *   vf_select(m, a, b)        m ? a : b
  *   v16                       16 lanes in as many registers as that takes: for sums over lanes
  *   real_fma(a, b, c)         vf_fma of one number
@@ -100,8 +99,6 @@
 #define REAL_MAX DBL_MAX
 #define REAL_MIN_NORMAL DBL_MIN
 #endif
-
-FNN_INLINE vm vm_finite(vf a) { return vm_le(vf_abs(a), vf_set1(REAL_MAX)); }
 
 /* Lane l of the 16 is lane l % VF_LANES of part l / VF_LANES. */
 enum { V16_PARTS = 16 / VF_LANES };
