@@ -167,6 +167,7 @@ class Sequential:
         self._loss: LossFunction | None = None
         self._feature_names: tuple[str, ...] | None = None
         self._targets_learned = False
+        self._warned_of_unlearned = False
         self._epochs_done = 0  # over the network's life: the number of the next permutation
         self._parameters: Parameters | None = None
         self._step_plan: stepping.StepPlan | None = None
