@@ -2,8 +2,8 @@
 """``Sequential``: a stack of layers that owns its numbers; its methods say what can be done with them.
 
 What a method does is in the file named like it (``training.py``, ``stepping.py``, ``passes.py``, ``evaluation.py``,
-``predictor.py``, ``derivatives.py``, ``weights.py``, ``files.py``). Here is what they share: the parameters, the
-optimizer's state, and the flag that lets one training call in at a time.
+``predictor.py``, ``derivatives.py``, ``averaging.py``, ``weights.py``, ``files.py``). Here is what they share: the
+parameters, the optimizer's state, and the flag that lets one training call in at a time.
 """
 
 from __future__ import annotations
