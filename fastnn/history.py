@@ -39,7 +39,7 @@ class History:
         self.optimizer = optimizer
         self.threads = 0
         self.health: Health | None = None
-        self.remarks: list[str] = []  # about the data, before training
+        self.remarks: list[str] = []  # about the data and the schedule, before training
 
     def report(self) -> str:
         """What happened, in plain words: how the loss went, how each layer is, and what to try if something is wrong.

@@ -6,6 +6,7 @@ Everything is computed first and written at once, so that a ``fit`` that is refu
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .inputs import Targets
-from .layers import all_parts
+from .layers import Layer, all_parts, place_of
 from .normalization import Normalization, mean_and_scale
 from .parameters import Parameters
 from .sparse import is_sparse
@@ -132,3 +133,35 @@ def target_scale(
     if columns == 1:  # several quantiles of one number
         return tuple(np.repeat(value, outputs) for value in (1.0 / factor, mean, mean, factor))
     raise ValueError(f"scale_targets needs a column of y for each of {outputs} outputs, not {columns}")
+
+
+def warn_of_unlearned(net: Sequential, parameters: Parameters, caller: str) -> None:
+    """Say once that a loop of the caller's own trains with scales that no ``fit`` has learned, nor anybody written."""
+    if net._warned_of_unlearned:
+        return
+    graph = parameters.graph
+    unlearned = [
+        f"{type(learned.layer).__name__} ({place_of(net.layers, learned.layer)})"
+        for learned in graph.learned
+        if isinstance(learned.layer, (Normalization, Table))
+        and not learned.layer.learned
+        and _is_fresh(parameters, learned.layer)
+    ]
+    if graph.rescale >= 0 and not net._targets_learned and _is_fresh(parameters, None):
+        unlearned.append("scale_targets")
+    if not unlearned:
+        return
+    warnings.warn(
+        f"{caller} before the first fit: {' and '.join(unlearned)} would learn scales from the data there, and "
+        f"{'has' if len(unlearned) == 1 else 'have'} learned none, so training goes on unscaled. Call "
+        "fit(X, y, epochs=0) before it, which learns them and trains nothing",
+        stacklevel=6,
+    )
+    net._warned_of_unlearned = True
+
+
+def _is_fresh(parameters: Parameters, layer: Layer | None) -> bool:
+    """Whether the scales of a layer, or those of the targets, are where they start."""
+    state = parameters.state
+    kept = [tensor for tensor in parameters.graph.state if tensor.layer is layer]
+    return all(bool((state[one.offset : one.offset + one.size] == one.start).all()) for one in kept)

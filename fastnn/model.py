@@ -2,8 +2,8 @@
 """``Sequential``: a stack of layers that owns its numbers; its methods say what can be done with them.
 
 What a method does is in the file named like it (``training.py``, ``stepping.py``, ``passes.py``, ``evaluation.py``,
-``predictor.py``, ``derivatives.py``, ``weights.py``, ``files.py``). Here is what they share: the parameters, the
-optimizer's state, and the flag that lets one training call in at a time.
+``predictor.py``, ``derivatives.py``, ``averaging.py``, ``weights.py``, ``files.py``). Here is what they share: the
+parameters, the optimizer's state, and the flag that lets one training call in at a time.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ class Sequential:
         self._loss: LossFunction | None = None
         self._feature_names: tuple[str, ...] | None = None
         self._targets_learned = False
+        self._warned_of_unlearned = False
         self._epochs_done = 0  # over the network's life: the number of the next permutation
         self._parameters: Parameters | None = None
         self._step_plan: stepping.StepPlan | None = None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from . import _core, inputs
 from ._memory import allocate
 from .frames import read_features
+from .learning import warn_of_unlearned
 from .parameters import Parameters
 from .runtime import choose_threads
 
@@ -40,6 +41,7 @@ def forward(net: Sequential, X: Any, threads: int | None) -> NDArray[Any]:
     if run is None or run.rows != rows or run.threads != team:
         run = Pass(parameters, rows, team)
     outputs = allocate((rows, parameters.outputs), net.dtype)
+    warn_of_unlearned(net, parameters, "forward(training=True)")
     net._adopt_parameters(parameters)
     net._pass = run
     run.draw = int(parameters.draws[0])

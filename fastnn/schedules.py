@@ -55,6 +55,10 @@ class Schedule:
         """The factors of steps first .. first + count - 1."""
         return self.at(np.arange(first, first + count, dtype=np.float64), steps)
 
+    def remark(self, steps: int) -> str | None:
+        """What is unusual about it in a ``fit`` of so many steps; it is warned of."""
+        return None
+
     def __call__(self, step: int, steps: int) -> float:
         """The factor of one step.
 
@@ -163,7 +167,7 @@ class CosineSchedule(Schedule):
     Parameters
     ----------
     warmup : int, default 0
-        Steps of the rise, not epochs.
+        Steps of the rise, not epochs; ``fit`` warns of one as long as the run.
     final : float, default 0.0
         What the factor would be one step after the last; not negative.
 
@@ -191,6 +195,16 @@ class CosineSchedule(Schedule):
     def at(self, step: Factors, steps: int) -> Factors:
         down = _descent(1.0, self.final, (step - self.warmup) / max(steps - self.warmup, 1))
         return np.where(step < self.warmup, (step + 1) / max(self.warmup, 1), down)
+
+    def remark(self, steps: int) -> str | None:
+        """A warm-up as long as the run: the learning rate never falls."""
+        if steps > self.warmup:
+            return None
+        return (
+            f"the warm-up of the schedule takes {self.warmup:,} steps, and this fit has {steps:,}: the learning rate "
+            f"only rises, to {100 * steps / self.warmup:.3g} % of the optimizer's. Try a shorter warmup= (steps are "
+            "batches, not epochs), or more epochs"
+        )
 
 
 class OneCycleSchedule(Schedule):

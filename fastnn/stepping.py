@@ -17,6 +17,7 @@ from ._memory import allocate
 from .clipping import clipping
 from .errors import DivergenceError
 from .frames import read_features, read_targets
+from .learning import warn_of_unlearned
 from .losses import resolve_loss
 from .optimizers import Optimizer, resolve_optimizer
 from .python_loss import make_training
@@ -135,6 +136,7 @@ def _long_way(net: Sequential, X: Any, y: Any, sample_weight: Any, words: tuple[
     targets = inputs.targets(read_targets(y), rows, plan.objective, plan.parameters.outputs, net.dtype)
     weights = inputs.sample_weights(sample_weight, rows, all_zero_is_fine=True)
     inputs.check_finite(x, net.dtype, "X")
+    warn_of_unlearned(net, plan.parameters, "train_step")
     shared = plan.parameters.shared
     native, rate = plan.native, plan.optimizer.learning_rate
     snapshot = allocate(plan.parameters.numbers.size, net.dtype) if plan.heavy else None

@@ -203,8 +203,10 @@ class Fit:
         return allocate(self.rows, np.int64) if self.shuffle else None
 
     def _remarks(self) -> list[str]:
-        """What is unusual about the data."""
+        """What is unusual about the data and the schedule."""
         found = []
+        if self.schedule is not None and self.epochs > 0:
+            found.append(self.schedule.remark(self.epochs * self.steps))
         first = self.net.layers[0]
         has_codes = any(isinstance(part, Embedding) for part in all_parts((first,)))  # in a branch; codes have no size
         if not isinstance(first, SCALES_ITS_INPUT) and not has_codes:

@@ -34,7 +34,7 @@ SIGNATURES = {
     "Sequential.forward": "X, training=False",
     "Sequential.backward": "doutput, accumulate=False",
     "Sequential.clip_gradients": "norm=None, value=None",
-    "Sequential.averaged": "",
+    "Sequential.averaged": "X=None",
     "Sequential.soft_update": "net, tau",
     "Sequential.predict": "X",
     "Sequential.evaluate": "X, y=None, loss=None, metrics=()",

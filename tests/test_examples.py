@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,27 @@ def test_cart_pole_is_solved(seed, tmp_path):
 def test_autoencoder_beats_principal_components(code, less, tmp_path):
     printed = run("autoencoder.py", "--code", code, folder=tmp_path)
     assert float(re.search(r"([-0-9.]+) % less", printed)[1]) > less
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
+    """Killed as soon as it has written a checkpoint."""
+    whole = run("stop_and_go_on.py", "--checkpoint", "whole.ckpt", "--epochs", "300", folder=tmp_path)
+    command = [sys.executable, str(EXAMPLES / "stop_and_go_on.py"), "--checkpoint", "cut.ckpt", "--epochs", "300"]
+    cut = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path,
+        env=os.environ | {"PYTHONSAFEPATH": "1"},
+    )  # fmt: skip
+    while not (tmp_path / "cut.ckpt").exists() and cut.poll() is None:
+        time.sleep(0.01)
+    cut.kill()
+    cut.wait()
+    assert (tmp_path / "cut.ckpt").exists()
+    again = run("stop_and_go_on.py", "--checkpoint", "cut.ckpt", "--epochs", "300", folder=tmp_path)
+    assert "going on after" in again and "going on" not in whole
+    weights = [re.search("^weights ([0-9a-f]{16})$", printed, re.MULTILINE)[1] for printed in (whole, again)]
+    assert weights[0] == weights[1]
+    assert float(re.search(r"test accuracy ([0-9.]+) %", again)[1]) > 93
+    assert 0.01 < float(re.search(r"^learning rate ([0-9.e-]+):", again)[1]) < 0.2
 
 
 def test_fashion_mnist_without_data_says_where_to_get_it(tmp_path):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the first fit learns from the data itself: scales of columns, categories, scales of targets."""
 
+import warnings
+
 import numpy as np
 import pytest
 from snapshot import everything
@@ -63,7 +65,8 @@ def test_a_normalized_network_is_one_of_normalized_data():
 def test_what_it_is_given_it_keeps():
     """Written by hand, a mean counts as learned; train_step and forward learn nothing."""
     net = fn.Sequential([fn.Normalization(), fn.Dense(2)], inputs=4, seed=1)
-    net.train_step(X, Y)
+    with pytest.warns(UserWarning, match="train_step before the first fit"):
+        net.train_step(X, Y)
     net.forward(X)
     assert not net.layers[0].learned and not net.layers[0].mean.any() and (net.layers[0].scale == 1).all()
     net.layers[0].mean = [1, 2, 3, 4]
@@ -367,3 +370,65 @@ def test_health_is_that_of_the_weights_a_fit_ends_with(rng, monkeypatch):
     rows = min(256, int(health.BUDGET * 3 * 800 * history.epochs / 2))
     assert rows >= 16
     assert history.health.layers[0].saturated == net.health(X[:rows]).layers[0].saturated
+
+
+# ---- loops of the caller's own ---------------------------------------------------------------------------------------
+
+UNLEARNED = {
+    "Normalization (layer 0)": normalized,
+    "Table (layer 0)": lambda: fn.Sequential([fn.Table(numeric=[0, 1, 2], categorical={3: 9}), fn.Dense(2)], seed=0),
+    "Normalization (layer 0) and scale_targets": lambda: normalized(scale_targets=True),
+    "scale_targets": lambda: fn.Sequential([fn.Dense(2)], seed=0, scale_targets=True),
+}
+CODED = np.column_stack([X[:, :3], np.arange(120) % 9])
+LOOPS = {
+    "train_step": lambda net, rows: net.train_step(CODED[:rows], Y[:rows], "mse", fn.SGD(1e-12)),
+    "forward(training=True)": lambda net, rows: net.forward(CODED[:rows], training=True),
+}
+each_loop = pytest.mark.parametrize("loop", LOOPS)
+each_unlearned = pytest.mark.parametrize("what", UNLEARNED)
+
+
+@each_loop
+@each_unlearned
+def test_training_by_hand_with_scales_that_nobody_learned_is_said_once(what, loop):
+    net = UNLEARNED[what]()
+    with pytest.warns(UserWarning, match="epochs=0") as warned:
+        LOOPS[loop](net, 8)
+        LOOPS[loop](net, 8)
+        LOOPS[loop](net, 9)
+        for other in LOOPS.values():
+            other(net, 10)
+    (said,) = warned
+    assert said.filename == __file__
+    assert str(said.message).startswith(f"{loop} before the first fit: {what} would learn scales")
+
+
+@each_loop
+@each_unlearned
+def test_where_that_warning_is_an_error_nothing_changes(what, loop):
+    net = UNLEARNED[what]()
+    before = everything(net)
+    with warnings.catch_warnings(action="error"):
+        for _ in range(2):
+            with pytest.raises(UserWarning, match="trains nothing"):
+                LOOPS[loop](net, 8)
+    assert everything(net) == before
+
+
+@each_loop
+@each_unlearned
+@pytest.mark.filterwarnings("error")
+def test_scales_that_were_learned_or_written_are_fine(what, loop, tmp_path):
+    """What the warning says to do helps; so does a file, and writing into the views."""
+    fitted = UNLEARNED[what]()
+    with warnings.catch_warnings(action="ignore"):  # of numbers far from unit size
+        fitted.fit(CODED, Y, epochs=0, verbose=0)
+    fitted.save(tmp_path / "net")
+    written = UNLEARNED[what]()
+    with warnings.catch_warnings(action="ignore"):
+        written.forward(CODED[:8], training=True)
+    written._warned_of_unlearned = False
+    written._parameters.state[...] = fitted._parameters.state
+    for net in (fitted, fn.load(tmp_path / "net"), written):
+        LOOPS[loop](net, 8)

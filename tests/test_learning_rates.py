@@ -3,6 +3,7 @@
 
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -292,3 +293,26 @@ def test_divergence_names_the_rate_of_its_step(rng):
                 epochs=2, batch_size=BATCH, verbose=0,
             )  # fmt: skip
         assert caught.value.batch in (2, 3) and caught.value.learning_rate == 0.01 * 1e30
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("warmup", "epochs", "share"), [(100, 5, "20 %"), (20, 5, "100 %"), (19, 5, None), (1, 0, None)]
+)
+def test_a_warm_up_as_long_as_the_run_is_said(warmup, epochs, share, stream):
+    X = np.linspace(-1, 1, 64)[:, None]
+    net = fn.Sequential([fn.Dense(1)], seed=0)
+    more = {"epochs": epochs, "schedule": fn.CosineSchedule(warmup=warmup), "verbose": 0}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        if stream:
+            history = net.fit([(X[i : i + 16], X[i : i + 16]) for i in range(0, 64, 16)], steps_per_epoch=4, **more)
+        else:
+            history = net.fit(X, X, batch_size=16, **more)
+    assert [str(one.message) for one in warned] == history.remarks and len(warned) == (share is not None)
+    if share is not None:
+        assert (
+            f"takes {warmup} steps, and this fit has 20: the learning rate only rises, to {share}"
+            in warned[0].message.args[0]
+        )
+        assert warned[0].filename == __file__ and history.remarks[0] in history.report()
