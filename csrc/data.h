@@ -9,6 +9,7 @@
 #define FNN_DATA_H
 
 #include "fastnn.h"
+#include "kernels/soon.h"
 
 /* out[j] = array[row, j] converted to real_type (fnn_real_type), j = 0..columns-1; out is aligned for that type.
  * Exact where the type can hold the value, else rounded in the rounding mode of the calling thread. */
@@ -20,5 +21,9 @@ void fnn_read_rows(const fnn_array *array, const int64_t *order, ptrdiff_t first
 
 /* A hint that array[row, :] will be read soon. Does nothing for rows whose columns are not side by side. */
 void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row);
+
+/* Rows first .. first + rows - 1 of an order, as memory that a product may ask for; none (n = 0) where that would not
+ * help: without an order, for very short rows, and for columns that are not side by side. */
+fnn_soon fnn_rows_soon(const fnn_array *array, const int64_t *order, ptrdiff_t first, ptrdiff_t rows);
 
 #endif

@@ -20,7 +20,7 @@ static void apply_epilogue(const epilogue_type *e, ptrdiff_t rows, ptrdiff_t n, 
 }
 
 void FNN_TYPED(dense_forward)(const plan_type *plan, int32_t op, ptrdiff_t rows, const real *x, ptrdiff_t ldx, real *y,
-                              ptrdiff_t ldy, const epilogue_type *epilogue) {
+                              ptrdiff_t ldy, const epilogue_type *epilogue, const fnn_soon *soon) {
     const fnn_segment *weight = weight_of(plan, op);
     const ptrdiff_t k = weight->rows, n = weight->columns, panel = plan->kernels->panel_columns;
     const real *packed = plan->packed[op], *bias = plan->bias[op];
@@ -28,7 +28,7 @@ void FNN_TYPED(dense_forward)(const plan_type *plan, int32_t op, ptrdiff_t rows,
         plan->kernels->matmul_thin(rows, n, k, x, ldx, packed, fnn_padded_chains(k), bias, y, ldy);
         apply_epilogue(epilogue, rows, n, y, ldy);
     } else if (packed) {
-        plan->kernels->matmul(rows, n, k, x, ldx, packed, panel, k * panel, bias, y, ldy, epilogue);
+        plan->kernels->matmul(rows, n, k, x, ldx, packed, panel, k * panel, bias, y, ldy, epilogue, soon);
     } else {
         const real *raw = plan->params + weight->offset;
         if (rows == 1) { /* a tile of one row would wait for its few chains */
@@ -36,7 +36,7 @@ void FNN_TYPED(dense_forward)(const plan_type *plan, int32_t op, ptrdiff_t rows,
             apply_epilogue(epilogue, rows, n, y, ldy);
             return;
         }
-        plan->kernels->matmul(rows, n, k, x, ldx, raw, n, panel, bias, y, ldy, epilogue);
+        plan->kernels->matmul(rows, n, k, x, ldx, raw, n, panel, bias, y, ldy, epilogue, soon);
     }
 }
 
@@ -46,19 +46,19 @@ void FNN_TYPED(dense_backward_input)(const plan_type *plan, int32_t op, ptrdiff_
     const ptrdiff_t k = weight->rows, n = weight->columns, panel = plan->kernels->panel_columns;
     const int thin = n <= FNN_THIN;
     plan->kernels->matmul(rows, k, n, dy, lddy, plan->transposed[op], thin ? fnn_padded_chains(k) : panel,
-                          thin ? panel : n * panel, NULL, dx, lddx, epilogue);
+                          thin ? panel : n * panel, NULL, dx, lddx, epilogue, NULL);
 }
 
 void FNN_TYPED(dense_backward_weight)(const plan_type *plan, int32_t op, ptrdiff_t first, ptrdiff_t last,
                                       ptrdiff_t rows, const real *x, ptrdiff_t ldx, const real *dy, ptrdiff_t lddy,
-                                      int accumulate, real *dweight) {
+                                      int accumulate, real *dweight, const fnn_soon *soon) {
     const ptrdiff_t n = weight_of(plan, op)->columns;
     if (n <= FNN_THIN)
         plan->kernels->matmul_transposed_thin(last - first, n, rows, x + first, ldx, dy, lddy, accumulate,
                                               dweight + first * n, n);
     else
         plan->kernels->matmul_transposed(last - first, n, rows, x + first, ldx, dy, lddy, accumulate,
-                                         dweight + first * n, n);
+                                         dweight + first * n, n, soon);
 }
 
 void FNN_TYPED(dense_pack)(const plan_type *plan, int32_t op, const real *weight, ptrdiff_t first, ptrdiff_t last) {

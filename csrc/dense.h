@@ -7,9 +7,10 @@
 #include "plan.h"
 
 /* y (rows, units) = x (rows, inputs) . weight (inputs, units) + bias; then the epilogue on y. params: the flat vector,
- * read where there is no working copy. */
+ * read where there is no working copy. soon: what to ask for meanwhile, or NULL. */
 void FNN_TYPED(dense_forward)(const FNN_TYPED(plan) * plan, int32_t op, ptrdiff_t rows, const real *x, ptrdiff_t ldx,
-                              real *y, ptrdiff_t ldy, const FNN_TYPED(fnn_epilogue) * epilogue);
+                              real *y, ptrdiff_t ldy, const FNN_TYPED(fnn_epilogue) * epilogue,
+                              const fnn_soon *soon);
 
 /* dx (rows, inputs) = dy (rows, units) . weight^T; then the epilogue on dx. */
 void FNN_TYPED(dense_backward_input)(const FNN_TYPED(plan) * plan, int32_t op, ptrdiff_t rows, const real *dy,
@@ -19,7 +20,7 @@ void FNN_TYPED(dense_backward_input)(const FNN_TYPED(plan) * plan, int32_t op, p
 /* Rows [first, last) of dweight (inputs, units) = [dweight +] x^T . dy. */
 void FNN_TYPED(dense_backward_weight)(const FNN_TYPED(plan) * plan, int32_t op, ptrdiff_t first, ptrdiff_t last,
                                       ptrdiff_t rows, const real *x, ptrdiff_t ldx, const real *dy, ptrdiff_t lddy,
-                                      int accumulate, real *dweight);
+                                      int accumulate, real *dweight, const fnn_soon *soon);
 
 /* Rows [first, last) of the weight into its working copies. */
 void FNN_TYPED(dense_pack)(const FNN_TYPED(plan) * plan, int32_t op, const real *weight, ptrdiff_t first,

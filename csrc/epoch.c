@@ -101,11 +101,12 @@ static void carry_rows(const train_call *call, ptrdiff_t first, int nth, const w
                        int thread, int threads) {
     const fnn_training *t = call->training;
     const plan_type *plan = &call->plan;
-    FNN_TYPED(gather)(plan, walk->set, walk->row, walk->rows, &t->x, t->order, first);
+    walk_type rest = *walk;
+    rest.first = FNN_TYPED(gather_and_begin)(plan, walk, &t->x, t->order, first);
     if (team)
-        FNN_TYPED(forward_batch)(plan, walk, team, thread, threads);
+        FNN_TYPED(forward_batch)(plan, &rest, team, thread, threads);
     else
-        FNN_TYPED(forward_rows)(plan, walk);
+        FNN_TYPED(forward_rows)(plan, &rest);
     if (walk->rows > 0) {
         FNN_TYPED(loss_rows)(plan, &call->with, first, nth, walk->set, walk->row, walk->rows, 1);
         if (t->outputs) keep_outputs(call, first, walk);
@@ -241,6 +242,16 @@ static int step_depth_first(train_call *call, step_state *step, fnn_team *team, 
     return 0;
 }
 
+/* What this thread will read first when `done` rows of the step are behind it: of the next chunk or the next step. */
+static fnn_soon soon_after(const train_call *call, const step_state *step, ptrdiff_t done, int thread, int threads) {
+    const fnn_training *t = call->training;
+    const ptrdiff_t first = step->first + done, left = t->x.rows - first;
+    const ptrdiff_t most = done < step->rows ? step->rows - done : t->batch < left ? t->batch : left;
+    const ptrdiff_t rows = most < call->plan.chunk_rows ? most : call->plan.chunk_rows;
+    const ptrdiff_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
+    return FNN_TYPED(first_rows_soon)(&call->plan, &t->x, t->order, first + begin, end - begin);
+}
+
 static int step_by_layers(train_call *call, step_state *step, fnn_team *team, int thread, int threads) {
     const fnn_network *network = call->training->network;
     const plan_type *plan = &call->plan;
@@ -248,7 +259,7 @@ static int step_by_layers(train_call *call, step_state *step, fnn_team *team, in
         const ptrdiff_t left = step->rows - done, rows = left < plan->chunk_rows ? left : plan->chunk_rows;
         const ptrdiff_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
         if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
-        const walk_type all = walk_of(call, step, plan->sets, 0, rows, done);
+        walk_type all = walk_of(call, step, plan->sets, 0, rows, done);
         walk_type own = walk_of(call, step, plan->sets, begin, end - begin, done + begin);
         if (stopped(call)) own.rows = 0;
         carry_rows(call, step->first + done, 0, &own, team, thread, threads);
@@ -257,6 +268,8 @@ static int step_by_layers(train_call *call, step_state *step, fnn_team *team, in
         FNN_TYPED(sum_losses)(plan, 0, 0, rows, &step->loss_sum, &step->weight_sum);
         const int is_last = left <= plan->chunk_rows;
         if (thread == 0 && is_last && updates(step)) FNN_TYPED(update_running)(plan, step->rows);
+        const fnn_soon soon = soon_after(call, step, done + rows, thread, threads);
+        all.soon = soon.n ? &soon : NULL; /* asked for in one product */
         for (int32_t i = 0; i < network->n_segments; i++) {
             ptrdiff_t first, last;
             FNN_TYPED(share_of_segment)(plan, i, thread, threads, &first, &last);
@@ -264,6 +277,7 @@ static int step_by_layers(train_call *call, step_state *step, fnn_team *team, in
             for (ptrdiff_t row = first; row < last; row += block) {
                 const ptrdiff_t block_end = last - row < block ? last : row + block;
                 FNN_TYPED(segment_gradient)(plan, &all, i, row, block_end, done > 0, call->training->grads);
+                all.soon = NULL;
                 if (is_last && updates(step)) use_gradient(call, step, i, row, block_end);
             }
         }

@@ -20,6 +20,11 @@ static int is_fusible(const fnn_network *network, int32_t i) {
     return op->kind == FNN_ACTIVATION && fnn_activation_elementwise(op->activation);
 }
 
+/* Whether product i of a walk forward applies the activation behind it. */
+static int takes_activation(const fnn_network *network, const walk_type *walk, int32_t i) {
+    return i + 1 < walk->last && network->ops[i + 1].input == network->ops[i].output && is_fusible(network, i + 1);
+}
+
 /* The tensor an activation's derivative is a function of. */
 static int32_t derivative_of(const fnn_op *op) {
     return fnn_activation_in_place(op->activation) ? op->output : op->input;
@@ -63,9 +68,10 @@ void FNN_TYPED(forward_rows)(const plan_type *plan, const walk_type *walk) {
         const ptrdiff_t ldx = from_caller ? walk->x_stride : plan->stride[op->input], ldy = plan->stride[op->output];
         if (op->kind == FNN_DENSE) {
             epilogue_type epilogue = {0};
-            if (i + 1 < walk->last && network->ops[i + 1].input == op->output && is_fusible(network, i + 1))
+            if (takes_activation(network, walk, i))
                 epilogue = forward_epilogue(plan, walk, &network->ops[++i]);
-            FNN_TYPED(dense_forward)(plan, (int32_t)(op - network->ops), walk->rows, x, ldx, y, ldy, &epilogue);
+            FNN_TYPED(dense_forward)(plan, (int32_t)(op - network->ops), walk->rows, x, ldx, y, ldy, &epilogue,
+                                     walk->soon);
         } else if (op->kind == FNN_ACTIVATION) {
             plan->kernels->activation_forward[op->activation](walk->rows, network->widths[op->output], x, ldx, y, ldy,
                                                               (real)op->parameter);
@@ -73,6 +79,63 @@ void FNN_TYPED(forward_rows)(const plan_type *plan, const walk_type *walk) {
             FNN_TYPED(layer_forward)(plan, walk, op);
         }
     }
+}
+
+/* ---- the first product, while rows come from memory ----------------------------------------------------------- */
+
+/* Rows multiplied while as many are asked for: two tiles of 32 registers, few enough to be still near when they are
+ * read. Weights are read once for each block, so they must not be larger than a third-level cache is fast. */
+#define BLOCK_ROWS 28
+#define MOST_WEIGHT_BYTES ((size_t)4 << 20)
+
+static ptrdiff_t blocks_of(const plan_type *plan, ptrdiff_t rows) {
+    const ptrdiff_t tile = plan->kernels->tile_rows, most = BLOCK_ROWS / tile * tile;
+    return (rows + most - 1) / most;
+}
+
+/* The operations from the first of a walk up to its first product and the activation applied to its tiles; 0 where
+ * all rows must be read before, or the product has no tiles. */
+static int32_t end_of_first_product(const fnn_network *network, const walk_type *walk) {
+    for (int32_t i = walk->first; i < walk->last; i++) {
+        const fnn_op *op = &network->ops[i];
+        if (fnn_is_batch_norm(op)) return 0;
+        if (op->kind != FNN_DENSE) continue;
+        const fnn_segment *weight = &network->segments[op->weight];
+        if (weight->columns <= FNN_THIN) return 0;
+        if ((size_t)weight->rows * (size_t)weight->columns * sizeof(real) > MOST_WEIGHT_BYTES) return 0;
+        return takes_activation(network, walk, i) ? i + 2 : i + 1;
+    }
+    return 0;
+}
+
+int32_t FNN_TYPED(gather_and_begin)(const plan_type *plan, const walk_type *walk, const fnn_array *x,
+                                    const int64_t *order, ptrdiff_t first) {
+    const ptrdiff_t rows = walk->rows, n_blocks = blocks_of(plan, rows);
+    const int pays = n_blocks > 1 && fnn_rows_soon(x, order, first, rows).n > 0;
+    const int32_t end = pays ? end_of_first_product(plan->network, walk) : 0;
+    if (end == 0) {
+        FNN_TYPED(gather)(plan, walk->set, walk->row, rows, x, order, first);
+        return walk->first;
+    }
+    walk_type block = *walk;
+    block.last = end;
+    for (ptrdiff_t b = 0; b < n_blocks; b++) {
+        const ptrdiff_t begin = rows * b / n_blocks, next = rows * (b + 1) / n_blocks;
+        const ptrdiff_t after = b + 1 < n_blocks ? rows * (b + 2) / n_blocks : rows;
+        const fnn_soon soon = fnn_rows_soon(x, order, first + walk->row + next, after - next);
+        block.row = walk->row + begin;
+        block.position = walk->position + begin;
+        block.rows = next - begin;
+        block.soon = soon.n ? &soon : NULL;
+        FNN_TYPED(gather)(plan, block.set, block.row, block.rows, x, order, first);
+        FNN_TYPED(forward_rows)(plan, &block);
+    }
+    return end;
+}
+
+fnn_soon FNN_TYPED(first_rows_soon)(const plan_type *plan, const fnn_array *x, const int64_t *order, ptrdiff_t first,
+                                    ptrdiff_t rows) {
+    return fnn_rows_soon(x, order, first, rows > 0 ? rows / blocks_of(plan, rows) : 0);
 }
 
 /* dinput of an activation, in place: with the derivative a function of the output, or of the input. */
@@ -137,7 +200,7 @@ void FNN_TYPED(segment_gradient)(const plan_type *plan, const walk_type *walk, i
         plan->kernels->column_sums(walk->rows, s->columns, dy, lddy, accumulate, gradient);
     else
         FNN_TYPED(dense_backward_weight)(plan, i, first, last, walk->rows, FNN_TYPED(value)(plan, walk, op->input),
-                                         plan->stride[op->input], dy, lddy, accumulate, gradient);
+                                         plan->stride[op->input], dy, lddy, accumulate, gradient, walk->soon);
 }
 
 void FNN_TYPED(pack_segment)(const plan_type *plan, const real *params, int32_t segment, ptrdiff_t first,

@@ -19,6 +19,7 @@ typedef struct {
     uint64_t draw; /* number of the batch: which random masks it gets */
     int training;  /* masks are drawn, and norms of columns are those of the batch */
     int want_dx;   /* backward: the gradient of the network's input as well */
+    const fnn_soon *soon; /* what products of layers may ask for meanwhile; NULL: nothing */
 } FNN_TYPED(walk);
 
 /* Where a walk finds rows of a buffer's values and gradients. */
@@ -38,6 +39,14 @@ static inline int FNN_TYPED(wants)(const FNN_TYPED(plan) * plan, const FNN_TYPED
 /* Rows [row, row + rows) of a set's input: row i of it is row order[first + i] of x, or first + i without an order. */
 void FNN_TYPED(gather)(const FNN_TYPED(plan) * plan, real *set, ptrdiff_t row, ptrdiff_t rows, const fnn_array *x,
                        const int64_t *order, ptrdiff_t first);
+
+/* The same for the rows of a walk, and its first operations up to the end of the first product, where it pays to have
+ * one block of rows multiplied while the next comes from memory; returns the first operation that is left. */
+int32_t FNN_TYPED(gather_and_begin)(const FNN_TYPED(plan) * plan, const FNN_TYPED(walk) * walk, const fnn_array *x,
+                                    const int64_t *order, ptrdiff_t first);
+/* What the first block of so many rows will read, from row `first` of the order on. */
+fnn_soon FNN_TYPED(first_rows_soon)(const FNN_TYPED(plan) * plan, const fnn_array *x, const int64_t *order,
+                                    ptrdiff_t first, ptrdiff_t rows);
 
 /* The operations of a walk in order; none but the first may need the whole batch, and that must be ready. */
 void FNN_TYPED(forward_rows)(const FNN_TYPED(plan) * plan, const FNN_TYPED(walk) * walk);

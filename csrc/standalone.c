@@ -60,11 +60,11 @@ static double run_matmul(int use, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const r
         if (use == FNN_MATMUL_WEIGHT && thin)
             kernels->matmul_transposed_thin(m, n, k, a_copy, lda, b_copy, ldb, 0, c_copy, ldc);
         else if (use == FNN_MATMUL_WEIGHT)
-            kernels->matmul_transposed(m, n, k, a_copy, lda, b_copy, ldb, 0, c_copy, ldc);
+            kernels->matmul_transposed(m, n, k, a_copy, lda, b_copy, ldb, 0, c_copy, ldc, NULL);
         else if (thin)
             kernels->matmul_thin(m, n, k, a_copy, lda, b_copy, ldb, start, c_copy, ldc);
         else
-            kernels->matmul(m, n, k, a_copy, lda, b_copy, panel, k * panel, start, c_copy, ldc, NULL);
+            kernels->matmul(m, n, k, a_copy, lda, b_copy, panel, k * panel, start, c_copy, ldc, NULL, NULL);
     }
     const double seconds = fnn_seconds() - begin;
     copy_rows(m, n, c_copy, ldc, c, n);

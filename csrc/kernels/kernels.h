@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "../simd/real.h"
+#include "soon.h"
 
 /* Layers of at most this many units are summed along their inputs, in 16 chains: lanes over 2 columns would idle. */
 #define FNN_THIN 8
@@ -89,13 +90,13 @@ typedef struct {
 
     /* c (m, n) = start (n) + a (m, k) . b (k, n), chains starting at start[j] (NULL: 0).
      * b lies in panels of panel_columns columns: element (l, j) is b[j / panel * panel_stride + l * ldb + j % panel].
-     * Row-major b: ldb = its leading dimension, panel_stride = panel_columns. */
+     * Row-major b: ldb = its leading dimension, panel_stride = panel_columns. soon: asked for meanwhile; NULL: nothing. */
     void (*matmul)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
                    ptrdiff_t panel_stride, const real *start, real *c, ptrdiff_t ldc,
-                   const FNN_TYPED(fnn_epilogue) * epilogue);
+                   const FNN_TYPED(fnn_epilogue) * epilogue, const fnn_soon *soon);
     /* c (m, n) = [c +] a (k, m)^T . b (k, n): chains over the k rows, starting at c (accumulate) or 0. */
     void (*matmul_transposed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
-                              ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc);
+                              ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc, const fnn_soon *soon);
     /* The same for n <= FNN_THIN, lanes over m. */
     void (*matmul_transposed_thin)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
                                    ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc);

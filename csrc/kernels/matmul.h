@@ -10,12 +10,12 @@
 /* Columns behind the last whole vector would take as long as all its lanes. A few have the lanes over the rows of c
  * instead, and the same chains. */
 static void matmul_transposed(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
-                              ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc) {
+                              ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc, const fnn_soon *soon) {
     ptrdiff_t tail = n > VF_LANES ? n % VF_LANES : 0;
     if (tail > FNN_THIN || 2 * tail * ((m + VF_LANES - 1) / VF_LANES) > m) tail = 0; /* no less work */
     if (tail > VF_LANES / 4 && k < 2 * VF_LANES) tail = 0; /* what is saved goes into turning c */
     const ptrdiff_t whole = n - tail;
-    product(1, m, whole, k, a, lda, b, ldb, PANEL, NULL, accumulate, c, ldc, NULL);
+    product(1, m, whole, k, a, lda, b, ldb, PANEL, NULL, accumulate, c, ldc, NULL, soon);
     if (tail) matmul_transposed_thin(m, tail, k, a, lda, b + whole, ldb, accumulate, c + whole, ldc);
 }
 
@@ -24,17 +24,18 @@ static void matmul_transposed(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real 
 
 static void matmul(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
                    ptrdiff_t panel_stride, const real *start, real *c, ptrdiff_t ldc,
-                   const FNN_TYPED(fnn_epilogue) * epilogue) {
+                   const FNN_TYPED(fnn_epilogue) * epilogue, const fnn_soon *soon) {
     ptrdiff_t tail = n > VF_LANES ? n % VF_LANES : 0;
     if (tail > VF_LANES / 4 || m < VF_LANES || k < SHORTEST_TAIL) tail = 0;
     const ptrdiff_t whole = n - tail;
-    product(0, m, whole, k, a, lda, b, ldb, panel_stride, start, 0, c, ldc, epilogue);
+    product(0, m, whole, k, a, lda, b, ldb, panel_stride, start, 0, c, ldc, epilogue, soon);
     if (!tail) return;
     const real *from = b + whole / PANEL * panel_stride + whole % PANEL;
     if (start) start += whole;
     c += whole;
     const ptrdiff_t done = matmul_tail(m, tail, k, a, lda, from, ldb, start, c, ldc);
-    product(0, m - done, tail, k, a + done * lda, lda, from, ldb, panel_stride, start, 0, c + done * ldc, ldc, NULL);
+    product(0, m - done, tail, k, a + done * lda, lda, from, ldb, panel_stride, start, 0, c + done * ldc, ldc, NULL,
+            NULL);
     apply_to(epilogue, 0, whole, m, tail, c, ldc);
 }
 

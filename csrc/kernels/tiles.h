@@ -13,6 +13,9 @@
 #include "../simd/simd.h"
 #include "kernels.h"
 
+/* Pieces of memory that one tile may ask for. */
+#define MOST_AHEAD 16
+
 /* Two columns of accumulators, two registers for b, two for what is broadcast: 14 rows with 32 registers, 6 with 16. */
 #define TILE_ROWS ((VF_REGISTERS - 4) / 2)
 #define PANEL (2 * VF_LANES)
@@ -28,20 +31,22 @@ typedef struct {
     ptrdiff_t ldc;
     ptrdiff_t columns; /* of the last vector: its other lanes are masked */
     int accumulate;    /* the chains start at c */
-    const char *ahead; /* asked for early, an address for each step over k, ahead_step bytes apart; NULL: nothing */
-    ptrdiff_t ahead_step;
+    /* Asked for early: n_ahead pieces one after the other, each over its part of the steps, an address for each step,
+     * ahead_step bytes apart. */
+    const char *ahead[MOST_AHEAD];
+    ptrdiff_t n_ahead, ahead_step;
 } tile_arguments;
 
 /* Chains shorter than this are over before anything asked for could arrive. */
 #define SHORTEST_AHEAD 65
 
-/* The steps over k, whose accumulators stay in registers. */
+/* Steps first .. last - 1 over k, whose accumulators stay in registers. ahead: NULL, or what to ask for. */
 FNN_INLINE void tile_steps(const int height, const int vectors, const int masked, const int by_columns,
-                           const int asks_ahead, const tile_arguments *t, vm mask, vf (*sum)[2]) {
+                           const int asks_ahead, const tile_arguments *t, ptrdiff_t first, ptrdiff_t last,
+                           const char *ahead, vm mask, vf (*sum)[2]) {
     const ptrdiff_t lda = t->lda, ldb = t->ldb, ahead_step = t->ahead_step;
-    const real *a = t->a, *b = t->b;
-    const char *ahead = t->ahead;
-    for (ptrdiff_t l = t->k; l > 0; l--) {
+    const real *a = t->a + first * (by_columns ? lda : 1), *b = t->b + first * ldb;
+    for (ptrdiff_t l = last - first; l > 0; l--) {
         vf row[2];
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) {
@@ -96,10 +101,16 @@ FNN_INLINE void tile(const int height, const int vectors, const int masked, cons
             for (int v = 0; v < vectors; v++) sum[i][v] = first[v];
         }
     }
-    if (t->ahead)
-        tile_steps(height, vectors, masked, by_columns, 1, t, mask, sum);
-    else
-        tile_steps(height, vectors, masked, by_columns, 0, t, mask, sum);
+    const ptrdiff_t n_ahead = t->n_ahead;
+    if (n_ahead == 0) {
+        tile_steps(height, vectors, masked, by_columns, 0, t, 0, t->k, NULL, mask, sum);
+    } else {
+        for (ptrdiff_t p = 0, first = 0; p < n_ahead; p++) {
+            const ptrdiff_t last = p + 1 < n_ahead ? t->k * (p + 1) / n_ahead : t->k;
+            tile_steps(height, vectors, masked, by_columns, 1, t, first, last, t->ahead[p], mask, sum);
+            first = last;
+        }
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < height; i++) {
 #pragma GCC unroll 2
@@ -154,20 +165,49 @@ FNN_INLINE void ask_ahead(const int by_columns, tile_arguments *t, ptrdiff_t nth
         fnn_prefetch_to_write(t->c + i * t->ldc);
         fnn_prefetch_to_write(t->c + i * t->ldc + VF_LANES);
     }
-    t->ahead = (const char *)t->b;
+    t->n_ahead = 1;
+    t->ahead[0] = (const char *)t->b;
     t->ahead_step = 0;
     if (by_columns && is_first_panel && nth + 2 < n_tiles) {
-        t->ahead = (const char *)(t->a + height);
+        t->ahead[0] = (const char *)(t->a + height);
         t->ahead_step = t->lda * (ptrdiff_t)sizeof(real);
     } else if (by_columns && next_panel && nth + 2 >= n_tiles) {
-        t->ahead = (const char *)(next_panel + (nth + 1 < n_tiles ? 0 : VF_LANES));
+        t->ahead[0] = (const char *)(next_panel + (nth + 1 < n_tiles ? 0 : VF_LANES));
         t->ahead_step = t->ldb * (ptrdiff_t)sizeof(real);
     } else if (!by_columns && next_panel && t->ldb != PANEL) { /* rows of b where the caller has them */
-        t->ahead = (const char *)(next_panel + (nth % 2 ? VF_LANES : 0));
+        t->ahead[0] = (const char *)(next_panel + (nth % 2 ? VF_LANES : 0));
         t->ahead_step = t->ldb * (ptrdiff_t)sizeof(real);
     } else if (!by_columns && next_panel) {
         t->ahead_step = (PANEL * (ptrdiff_t)sizeof(real) + n_tiles - 1) / n_tiles;
-        t->ahead = (const char *)next_panel + nth * t->k * t->ahead_step;
+        t->ahead[0] = (const char *)next_panel + nth * t->k * t->ahead_step;
+    }
+}
+
+/* Where piece i begins. */
+FNN_INLINE const char *soon_piece(const fnn_soon *soon, ptrdiff_t i) {
+    return soon->data + soon->order[i] * soon->stride;
+}
+
+/* A tile's share of what is needed soon, from piece `first` on, instead of what it would ask for; returns how many
+ * pieces that are. */
+FNN_INLINE ptrdiff_t ask_soon(tile_arguments *t, const fnn_soon *soon, ptrdiff_t first, ptrdiff_t tiles_left) {
+    const ptrdiff_t share = (soon->n - first + tiles_left - 1) / tiles_left;
+    const ptrdiff_t n = share < MOST_AHEAD ? share : MOST_AHEAD;
+    if (n == 0 || t->k == 0) return 0;
+    for (ptrdiff_t i = 0; i < n; i++) t->ahead[i] = soon_piece(soon, first + i);
+    t->n_ahead = n;
+    t->ahead_step = (soon->bytes * n + t->k - 1) / t->k;
+    return n;
+}
+
+/* The look-up of an address holds up what is asked for behind it, but several can be under way: so that each page of
+ * all pieces is touched first. */
+#define SMALLEST_PAGE 4096
+static void touch_pages(const fnn_soon *soon) {
+    for (ptrdiff_t i = 0; i < soon->n; i++) {
+        const char *piece = soon_piece(soon, i);
+        for (ptrdiff_t at = 0; at < soon->bytes; at += SMALLEST_PAGE) fnn_prefetch(piece + at);
+        fnn_prefetch(piece + soon->bytes - 1);
     }
 }
 
@@ -183,11 +223,22 @@ FNN_INLINE void apply_to(const FNN_TYPED(fnn_epilogue) * e, ptrdiff_t i, ptrdiff
 /* All tiles of one product: panels outside, so that a panel of b stays near while the rows of a pass by. */
 FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda,
                         const real *b, ptrdiff_t ldb, ptrdiff_t panel_stride, const real *start, int accumulate,
-                        real *c, ptrdiff_t ldc, const FNN_TYPED(fnn_epilogue) * epilogue) {
+                        real *c, ptrdiff_t ldc, const FNN_TYPED(fnn_epilogue) * epilogue, const fnn_soon *soon) {
     if (m <= 0) return;
     const ptrdiff_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
     const ptrdiff_t low = m / n_tiles, n_high = m % n_tiles; /* n_high tiles have low + 1 rows */
-    tile_arguments t = {.k = k, .lda = lda, .ldb = ldb, .ldc = ldc, .accumulate = accumulate};
+    tile_arguments t;
+    t.k = k;
+    t.lda = lda;
+    t.ldb = ldb;
+    t.ldc = ldc;
+    t.accumulate = accumulate;
+    t.n_ahead = 0;
+    ptrdiff_t asked = 0, tiles_left = 0; /* of soon */
+    if (soon) {
+        tiles_left = n_tiles * ((n + PANEL - 1) / PANEL);
+        touch_pages(soon);
+    }
     for (ptrdiff_t j = 0; j < n; j += PANEL) {
         const ptrdiff_t left = n - j, columns = left < PANEL ? left : PANEL;
         const int form = left >= PANEL ? 0 : left > VF_LANES ? 1 : 2;
@@ -200,6 +251,7 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
             t.c = c + i * ldc + j;
             if (k >= SHORTEST_AHEAD)
                 ask_ahead(by_columns, &t, nth, n_tiles, height, j == 0, left > PANEL ? t.b + panel_stride : NULL);
+            if (soon) asked += ask_soon(&t, soon, asked, tiles_left--);
             tiles[by_columns][form][height - 1](&t);
             apply_to(epilogue, i, j, height, columns, t.c, ldc);
             i += height;

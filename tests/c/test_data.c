@@ -291,6 +291,27 @@ static void compressed_rows_in_order(void) {
     CHECK(found[2][0] == 0 && found[2][1] == 0 && found[2][2] == 0);
 }
 
+/* Rows of an order as memory to ask for, where that helps. */
+static void rows_soon(void) {
+    static const float rows[4][128];
+    static const int64_t order[4] = {2, 0, 3, 1};
+    const fnn_array array = {rows, FNN_DATA_FLOAT32, 4, 128, sizeof rows[0], sizeof(float)};
+    const fnn_soon soon = fnn_rows_soon(&array, order, 1, 3);
+    CHECK(soon.data == (const char *)rows && soon.stride == sizeof rows[0] && soon.bytes == sizeof rows[0]);
+    CHECK(soon.n == 3 && soon.order == order + 1);
+    CHECK_EQUAL(fnn_rows_soon(&array, NULL, 1, 3).n, 0);
+    CHECK_EQUAL(fnn_rows_soon(&array, order, 4, 0).n, 0);
+    CHECK_EQUAL(fnn_rows_soon(&array, order, 5, -1).n, 0);
+    fnn_array other = array;
+    other.columns = 127; /* short */
+    CHECK_EQUAL(fnn_rows_soon(&other, order, 0, 4).n, 0);
+    other = array;
+    other.column_stride_bytes = 2 * sizeof(float);
+    CHECK_EQUAL(fnn_rows_soon(&other, order, 0, 4).n, 0);
+    const fnn_csr csr = {0};
+    CHECK_EQUAL(fnn_rows_soon(&(fnn_array){&csr, FNN_CSR, 4, 1000, 0, 0}, order, 0, 4).n, 0);
+}
+
 /* What points elsewhere is passed over, and nothing is written beside the row. */
 static void compressed_rows_that_are_damaged(void) {
     static const float values[2] = {1, 2};
@@ -321,5 +342,6 @@ void test_data(void) {
     edges();
     compressed_rows();
     compressed_rows_in_order();
+    rows_soon();
     compressed_rows_that_are_damaged();
 }

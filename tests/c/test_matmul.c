@@ -211,30 +211,39 @@ static void panels_are_columns(const kernel_table *kernels) {
     agree(memcmp(panels.at, panels_transposed.at, extent(&panels)) == 0, kernels, "pack_transposed");
 }
 
+/* What a product asks for meanwhile changes nothing: no piece, one, or more than there are tiles to ask for them. Hints
+ * go to addresses that need not be valid, but the order must be, just as far as it is named. */
+static fnn_soon pieces(ptrdiff_t number) {
+    static const int64_t order[60] = {3, 0, (int64_t)1 << 40, -7};
+    const ptrdiff_t n = number % 4 == 0 ? 0 : number % 4 == 1 ? 1 : number % 61;
+    return (fnn_soon){(const char *)order, 1 + number * 97, order + 60 - n, n, 1 + number * 53};
+}
+
 static void products_agree(const kernel_table *kernels, int at_end) {
     const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k, gap = (2 * m + n) % 3 * 3;
     const ptrdiff_t panel = kernels->panel_columns;
     const real *from = wanted.start ? start.at : NULL;
+    const fnn_soon soon = pieces(m), *asked = soon.n ? &soon : NULL;
 
     lay(&c, m, n, gap, at_end);
-    kernels->matmul(m, n, k, a.at, a.ld, panels.at, panel, k * panel, from, c.at, c.ld, NULL);
+    kernels->matmul(m, n, k, a.at, a.ld, panels.at, panel, k * panel, from, c.at, c.ld, NULL, NULL);
     agree(holds(&c, wanted.chain), kernels, "matmul, panels");
 
     const FNN_TYPED(fnn_epilogue) rectify = {.f = kernels->activation_forward[FNN_ACTIVATION_relu]};
     lay(&c, m, n, gap, at_end);
-    kernels->matmul(m, n, k, a.at, a.ld, b_raw.at, b_raw.ld, panel, from, c.at, c.ld, &rectify);
+    kernels->matmul(m, n, k, a.at, a.ld, b_raw.at, b_raw.ld, panel, from, c.at, c.ld, &rectify, asked);
     agree(holds(&c, wanted.rectified), kernels, "matmul, rows, relu");
 
     const FNN_TYPED(fnn_epilogue) mask = {
         .f = kernels->activation_backward[FNN_ACTIVATION_relu], .in = derivative.at, .ldin = derivative.ld};
     lay(&c, m, n, gap, at_end);
-    kernels->matmul(m, n, k, a.at, a.ld, panels_transposed.at, panel, k * panel, NULL, c.at, c.ld, &mask);
+    kernels->matmul(m, n, k, a.at, a.ld, panels_transposed.at, panel, k * panel, NULL, c.at, c.ld, &mask, NULL);
     agree(holds(&c, wanted.masked), kernels, "matmul, panels of the transpose, derivative of relu");
 
     const FNN_TYPED(fnn_epilogue) beside = {
         .f = kernels->activation_forward[FNN_ACTIVATION_relu], .out = derivative.at, .ldout = derivative.ld};
     lay(&c, m, n, gap, at_end);
-    kernels->matmul(m, n, k, a.at, a.ld, panels.at, panel, k * panel, from, c.at, c.ld, &beside);
+    kernels->matmul(m, n, k, a.at, a.ld, panels.at, panel, k * panel, from, c.at, c.ld, &beside, NULL);
     agree(holds(&c, wanted.chain) && holds(&derivative, wanted.rectified), kernels, "matmul, relu in another matrix");
 
     if (m > 0) {
@@ -252,20 +261,28 @@ static void products_agree(const kernel_table *kernels, int at_end) {
     }
 }
 
+static void weight_product(const kernel_table *kernels, int use_thin, int accumulate, const fnn_soon *asked) {
+    const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k;
+    if (use_thin)
+        kernels->matmul_transposed_thin(m, n, k, a_transposed.at, a_transposed.ld, b_raw.at, b_raw.ld, accumulate, c.at,
+                                        c.ld);
+    else
+        kernels->matmul_transposed(m, n, k, a_transposed.at, a_transposed.ld, b_raw.at, b_raw.ld, accumulate, c.at, c.ld,
+                                   asked);
+}
+
 static void weight_products_agree(const kernel_table *kernels, int at_end) {
     const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k, gap = (m + n) % 3 * 3;
     for (int use_thin = 0; use_thin <= (n <= FNN_THIN); use_thin++) {
-        void (*const product)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const real *, ptrdiff_t, const real *, ptrdiff_t, int,
-                              real *, ptrdiff_t) = use_thin ? kernels->matmul_transposed_thin
-                                                            : kernels->matmul_transposed;
+        const fnn_soon soon = pieces(m + k), *asked = soon.n ? &soon : NULL;
         const char *name = use_thin ? "matmul_transposed_thin" : "matmul_transposed";
         lay(&c, m, n, gap, at_end);
         if (!wanted.start) {
-            product(m, n, k, a_transposed.at, a_transposed.ld, b_raw.at, b_raw.ld, 0, c.at, c.ld);
+            weight_product(kernels, use_thin, 0, asked);
             agree(holds(&c, wanted.chain), kernels, name);
         }
         assign(&c, wanted.c0, n, 0);
-        product(m, n, k, a_transposed.at, a_transposed.ld, b_raw.at, b_raw.ld, 1, c.at, c.ld);
+        weight_product(kernels, use_thin, 1, asked);
         agree(holds(&c, wanted.added), kernels, name);
     }
 }

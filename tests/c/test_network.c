@@ -494,13 +494,30 @@ static void learning(void) {
 
 /* ---- what a run is told ---------------------------------------------------------------------------------------- */
 
+/* Networks of inputs wide enough to be asked for while those before are multiplied, depth-first and by layers; with
+ * operations before the first product, and with one that all rows must be read for. */
+static const char *const wide_inputs[] = {"depth-first", "by layers", "random", "norm", "thin"};
+enum { N_WIDE_INPUTS = sizeof wide_inputs / sizeof *wide_inputs };
+static void build_wide_inputs(layers *l, int which, int real_type) {
+    layers_begin(l, real_type, 150);
+    if (which == 2) layers_random(l, FNN_DROPOUT, 0.25);
+    if (which == 2) layers_random(l, FNN_NOISE, 0.5);
+    if (which == 3) layers_norm(l, FNN_BATCH_NORM, 1);
+    layers_dense(l, which == 0 ? 20 : which == 4 ? 3 : 130, 1);
+    layers_activation(l, "relu", which != 1);
+    layers_dense(l, which == 0 ? 9 : 131, 1);
+}
+
 /* An order is nothing else than other rows: data, targets, weights and outputs follow it. */
 static void order_is_a_view(void) {
-    enum { ROWS = 90 };
-    for (int n = 0; n < 2; n++) {
+    enum { ROWS = 230 };
+    for (int n = 0; n < 2 + N_WIDE_INPUTS; n++) {
         const int mark = guarded_mark();
         layers l;
-        network_build(&l, n, FNN_FLOAT64);
+        if (n < 2)
+            network_build(&l, n, FNN_FLOAT64);
+        else
+            build_wide_inputs(&l, n - 2, FNN_FLOAT64);
         const ptrdiff_t inputs = l.widths[0], outputs = l.widths[l.network.output];
         const dataset data = dataset_new(&l, ROWS, 8);
         dataset moved = dataset_new(&l, ROWS, 8);
@@ -514,17 +531,31 @@ static void order_is_a_view(void) {
             moved.weights[i] = data.weights[order[i]];
         }
         run by_order, by_hand;
-        run_begin(&by_order, &l, &data, 40);
-        run_begin(&by_hand, &l, &moved, 40);
+        run_begin(&by_order, &l, &data, 90);
+        run_begin(&by_hand, &l, &moved, 90);
         by_order.training.order = order;
         by_order.training.weights = data.weights;
         by_hand.training.weights = moved.weights;
         const size_t bytes = (size_t)(ROWS * outputs) * sizeof(double);
         double *kept = by_order.training.outputs = guarded_array(bytes);
         double *kept_by_hand = by_hand.training.outputs = guarded_array(bytes);
+        run start;
+        run_copy(&start, &by_order);
         run_train(&by_order);
         run_train(&by_hand);
         CHECK(run_same(&by_order, &by_hand));
+        for (int isa = 0; next_isa(&isa);) {
+            for (int team = 0; team < N_TEAM_SIZES; team++) {
+                const int inner_mark = guarded_mark();
+                run r;
+                run_copy(&r, &start);
+                r.training.threads = team_sizes[team];
+                run_train(&r);
+                agree(run_same(&r, &by_hand), n < 2 ? network_name(n) : wide_inputs[n - 2], FNN_FLOAT64, 90,
+                      team_sizes[team], "bits of a run in an order");
+                guarded_release(inner_mark);
+            }
+        }
         int good = 1;
         for (ptrdiff_t i = 0; i < ROWS; i++)
             good &= memcmp(kept + order[i] * outputs, kept_by_hand + i * outputs, (size_t)outputs * sizeof(double)) ==
