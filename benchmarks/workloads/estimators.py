@@ -54,7 +54,7 @@ def one(settings: Settings, table: Table, data: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for file, array in {"X": X[:cut], "y": y[:cut], "X_test": X[cut:], "y_test": y[cut:]}.items():
             np.save(f"{folder}/{file}.npy", array)
-        for _ in range(settings.choose(usual=3, quick=1)):
+        for _ in range(settings.choose(usual=5, quick=1)):
             for library, way in WAYS.items():
                 for threads in settings.threads:
                     try:

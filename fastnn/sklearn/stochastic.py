@@ -81,9 +81,7 @@ class ScikitFit(Fit):
         if self.shuffling is not None and self.order is not None:
             if self.saver is not None:
                 self.before_draw = epoch, self.shuffling.get_state(legacy=False), self.order.copy()
-            draw = np.arange(self.rows)
-            self.shuffling.shuffle(draw)
-            self.order[...] = self.order[draw]
+            self.shuffling.shuffle(self.order)
         return super()._epoch(epoch, before)
 
 
