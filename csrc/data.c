@@ -262,14 +262,15 @@ void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row) {
     prefetch(from + bytes - 1); /* the last line, when the row does not start a line */
 }
 
-/* Shorter rows are asked for soon enough when they are read. */
-enum { SHORTEST_SOON = 8 * PREFETCH_LINE };
+/* Shorter rows are asked for soon enough when they are read. The processor's own prefetcher follows longer ones, and a
+ * block of them would drive out of the second cache what is being multiplied. */
+enum { SHORTEST_SOON = 8 * PREFETCH_LINE, LONGEST_SOON = 16384 };
 
 fnn_soon fnn_rows_soon(const fnn_array *array, const int64_t *order, ptrdiff_t first, ptrdiff_t rows) {
     const ptrdiff_t item = item_bytes(array->type), bytes = array->columns * item;
     fnn_soon soon = {0};
-    if (!order || rows <= 0 || array->type == FNN_CSR || array->column_stride_bytes != item || bytes < SHORTEST_SOON)
-        return soon;
+    if (!order || rows <= 0 || array->type == FNN_CSR || array->column_stride_bytes != item) return soon;
+    if (bytes < SHORTEST_SOON || bytes > LONGEST_SOON) return soon;
     soon.data = (const char *)array->data;
     soon.stride = array->row_stride_bytes;
     soon.order = order + first;

@@ -23,7 +23,7 @@ void fnn_read_rows(const fnn_array *array, const int64_t *order, ptrdiff_t first
 void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row);
 
 /* Rows first .. first + rows - 1 of an order, as memory that a product may ask for; none (n = 0) where that would not
- * help: without an order, for very short rows, and for columns that are not side by side. */
+ * help: without an order, for very short or long rows, and for columns that are not side by side. */
 fnn_soon fnn_rows_soon(const fnn_array *array, const int64_t *order, ptrdiff_t first, ptrdiff_t rows);
 
 #endif

@@ -305,6 +305,10 @@ static void rows_soon(void) {
     fnn_array other = array;
     other.columns = 127; /* short */
     CHECK_EQUAL(fnn_rows_soon(&other, order, 0, 4).n, 0);
+    other.columns = 4096;
+    CHECK_EQUAL(fnn_rows_soon(&other, order, 0, 4).n, 4);
+    other.columns = 4097; /* long */
+    CHECK_EQUAL(fnn_rows_soon(&other, order, 0, 4).n, 0);
     other = array;
     other.column_stride_bytes = 2 * sizeof(float);
     CHECK_EQUAL(fnn_rows_soon(&other, order, 0, 4).n, 0);
