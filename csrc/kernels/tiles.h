@@ -102,7 +102,7 @@ FNN_INLINE void tile(const int height, const int vectors, const int masked, cons
         }
     }
     const ptrdiff_t n_ahead = t->n_ahead;
-    if (n_ahead == 0) {
+    if (VF_LANES == 1 || n_ahead == 0) { /* one lane is too slow to wait for memory */
         tile_steps(height, vectors, masked, by_columns, 0, t, 0, t->k, NULL, mask, sum);
     } else {
         for (ptrdiff_t p = 0, first = 0; p < n_ahead; p++) {
