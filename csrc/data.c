@@ -143,6 +143,11 @@ static void convert(const unsigned char *from, ptrdiff_t n, int type, int real_t
 
 /* ---- rows ----------------------------------------------------------------------------------------------------- */
 
+/* Whether a row is one piece of memory. */
+static bool is_one_piece(const fnn_array *array) {
+    return array->type != FNN_CSR && array->column_stride_bytes == item_bytes(array->type);
+}
+
 /* Rows of up to 32 bytes are too short for a call of memcpy: two moves that may overlap. */
 static inline void copy_bytes(unsigned char *out, const unsigned char *from, size_t bytes) {
     if (bytes > 32) {
@@ -254,7 +259,7 @@ void fnn_read_rows(const fnn_array *array, const int64_t *order, ptrdiff_t first
 
 void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row) {
     const ptrdiff_t item = item_bytes(array->type);
-    if (array->columns == 0 || array->column_stride_bytes != item || array->type == FNN_CSR) return;
+    if (array->columns == 0 || !is_one_piece(array)) return;
     const ptrdiff_t most = PREFETCH_BYTES / item;
     const ptrdiff_t bytes = (array->columns < most ? array->columns : most) * item;
     const unsigned char *from = element(array, row, 0);
@@ -267,9 +272,9 @@ void fnn_prefetch_row(const fnn_array *array, ptrdiff_t row) {
 enum { SHORTEST_SOON = 8 * PREFETCH_LINE, LONGEST_SOON = 16384 };
 
 fnn_soon fnn_rows_soon(const fnn_array *array, const int64_t *order, ptrdiff_t first, ptrdiff_t rows) {
-    const ptrdiff_t item = item_bytes(array->type), bytes = array->columns * item;
+    const ptrdiff_t bytes = array->columns * item_bytes(array->type);
     fnn_soon soon = {0};
-    if (!order || rows <= 0 || array->type == FNN_CSR || array->column_stride_bytes != item) return soon;
+    if (!order || rows <= 0 || !is_one_piece(array)) return soon;
     if (bytes < SHORTEST_SOON || bytes > LONGEST_SOON) return soon;
     soon.data = (const char *)array->data;
     soon.stride = array->row_stride_bytes;

@@ -269,7 +269,7 @@ static int step_by_layers(train_call *call, step_state *step, fnn_team *team, in
         const int is_last = left <= plan->chunk_rows;
         if (thread == 0 && is_last && updates(step)) FNN_TYPED(update_running)(plan, step->rows);
         const fnn_soon soon = soon_after(call, step, done + rows, thread, threads);
-        all.soon = soon.n ? &soon : NULL; /* asked for in one product */
+        all.soon = soon.n ? &soon : NULL; /* asked for by the first gradient, if that is a product */
         for (int32_t i = 0; i < network->n_segments; i++) {
             ptrdiff_t first, last;
             FNN_TYPED(share_of_segment)(plan, i, thread, threads, &first, &last);

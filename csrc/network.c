@@ -84,12 +84,12 @@ void FNN_TYPED(forward_rows)(const plan_type *plan, const walk_type *walk) {
 /* ---- the first product, while rows come from memory ----------------------------------------------------------- */
 
 /* Rows multiplied while as many are asked for: two tiles of 32 registers, few enough to be still near when they are
- * read. Weights are read once for each block, so they must not be larger than a third-level cache is fast. */
-#define BLOCK_ROWS 28
+ * read. Weights are read once for each block, so they must come from the third-level cache at the latest. */
+#define SOON_ROWS 28
 #define MOST_WEIGHT_BYTES ((size_t)4 << 20)
 
 static ptrdiff_t blocks_of(const plan_type *plan, ptrdiff_t rows) {
-    const ptrdiff_t tile = plan->kernels->tile_rows, most = BLOCK_ROWS / tile * tile;
+    const ptrdiff_t tile = plan->kernels->tile_rows, most = SOON_ROWS / tile * tile;
     return (rows + most - 1) / most;
 }
 

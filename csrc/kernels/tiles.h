@@ -13,8 +13,9 @@
 #include "../simd/simd.h"
 #include "kernels.h"
 
-/* Pieces of memory that one tile may ask for. */
+/* Pieces of memory that one tile may ask for. Portable kernels ask for nothing: one lane is too slow to wait for it. */
 #define MOST_AHEAD 16
+#define ASKS_AHEAD (VF_LANES > 1)
 
 /* Two columns of accumulators, two registers for b, two for what is broadcast: 14 rows with 32 registers, 6 with 16. */
 #define TILE_ROWS ((VF_REGISTERS - 4) / 2)
@@ -102,7 +103,7 @@ FNN_INLINE void tile(const int height, const int vectors, const int masked, cons
         }
     }
     const ptrdiff_t n_ahead = t->n_ahead;
-    if (VF_LANES == 1 || n_ahead == 0) { /* one lane is too slow to wait for memory */
+    if (!ASKS_AHEAD || n_ahead == 0) {
         tile_steps(height, vectors, masked, by_columns, 0, t, 0, t->k, NULL, mask, sum);
     } else {
         for (ptrdiff_t p = 0, first = 0; p < n_ahead; p++) {
@@ -227,18 +228,9 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
     if (m <= 0) return;
     const ptrdiff_t n_tiles = (m + TILE_ROWS - 1) / TILE_ROWS;
     const ptrdiff_t low = m / n_tiles, n_high = m % n_tiles; /* n_high tiles have low + 1 rows */
-    tile_arguments t;
-    t.k = k;
-    t.lda = lda;
-    t.ldb = ldb;
-    t.ldc = ldc;
-    t.accumulate = accumulate;
-    t.n_ahead = 0;
-    ptrdiff_t asked = 0, tiles_left = 0; /* of soon */
-    if (soon) {
-        tiles_left = n_tiles * ((n + PANEL - 1) / PANEL);
-        touch_pages(soon);
-    }
+    tile_arguments t = {.k = k, .lda = lda, .ldb = ldb, .ldc = ldc, .accumulate = accumulate};
+    ptrdiff_t asked = 0, tiles_left = n_tiles * ((n + PANEL - 1) / PANEL); /* of soon */
+    if (ASKS_AHEAD && soon) touch_pages(soon);
     for (ptrdiff_t j = 0; j < n; j += PANEL) {
         const ptrdiff_t left = n - j, columns = left < PANEL ? left : PANEL;
         const int form = left >= PANEL ? 0 : left > VF_LANES ? 1 : 2;
@@ -249,9 +241,9 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
             const ptrdiff_t height = low + (nth < n_high);
             t.a = by_columns ? a + i : a + i * lda;
             t.c = c + i * ldc + j;
-            if (k >= SHORTEST_AHEAD)
+            if (ASKS_AHEAD && k >= SHORTEST_AHEAD)
                 ask_ahead(by_columns, &t, nth, n_tiles, height, j == 0, left > PANEL ? t.b + panel_stride : NULL);
-            if (soon) asked += ask_soon(&t, soon, asked, tiles_left--);
+            if (ASKS_AHEAD && soon) asked += ask_soon(&t, soon, asked, tiles_left--);
             tiles[by_columns][form][height - 1](&t);
             apply_to(epilogue, i, j, height, columns, t.c, ldc);
             i += height;
