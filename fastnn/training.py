@@ -106,7 +106,7 @@ class Fit:
         self.y = inputs.targets(read_targets(asked.y), rows, self.objective, graph.width, net.dtype)
         own_weights = inputs.sample_weights(asked.sample_weight, rows)
         self.weights = inputs.class_weights(asked.class_weight, self.y, self.objective, graph.width, own_weights)
-        inputs.check_finite(self.x, net.dtype, "X")
+        self._check_features()
         for metric in self.metrics:
             metric.check(self.objective, self.y, graph.width)
 
@@ -194,6 +194,9 @@ class Fit:
             for name in list(measured):
                 measured[f"val_{name}"] = measured[name]
         return measured | {"learning_rate": None, "seconds": None}
+
+    def _check_features(self) -> None:
+        inputs.check_finite(self.x, self.net.dtype, "X")
 
     def _order(self) -> NDArray[np.int64] | None:
         if self.subset is not None:

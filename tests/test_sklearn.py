@@ -14,7 +14,7 @@ pytest.importorskip("sklearn")
 
 import joblib
 from scipy import sparse
-from sklearn import neural_network
+from sklearn import config_context, neural_network
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification, make_moons, make_multilabel_classification
@@ -653,6 +653,28 @@ def test_a_fit_that_fails_before_it_learns_leaves_the_estimator_as_it_was():
         model.fit(X[:, :3], y + 7, X_val=X[:, :2], y_val=y)
     assert model.classes_.tolist() == [0, 1] and model.n_features_in_ == 5
     assert np.array_equal(model.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("form", [np.asarray, np.float32, sparse.csr_matrix, sparse.csc_array, np.ndarray.tolist])
+def test_what_is_not_finite_is_refused_in_their_words(estimator, value, form):
+    X, y = numbers()
+    y = y if estimator is MLPRegressor else (y > 0).astype(int)
+    bad_X, bad_y = X.copy(), y.astype(float)
+    bad_X[7, 2] = bad_y[3] = value
+    model = estimator(hidden_layer_sizes=(4,), max_iter=2, random_state=0, warm_start=True).fit(X, y)
+    expected = model.predict(X)
+    for arguments in ((form(bad_X), y), (form(X), bad_y)):
+        with pytest.raises(ValueError) as theirs:
+            THEIRS[estimator](hidden_layer_sizes=(4,), max_iter=2).fit(*arguments)
+        for call in (model.fit, model.partial_fit):
+            with pytest.raises(ValueError) as own:
+                call(*arguments)
+            assert str(own.value) == str(theirs.value) and "contains" in str(own.value)
+            with config_context(assume_finite=True), pytest.raises(ValueError):
+                call(form(bad_X), y)
+    assert model.n_iter_ == 2 and np.array_equal(model.predict(X), expected)
 
 
 def test_new_coefs_are_taken_all_or_not_at_all():

@@ -15,14 +15,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
 from ..activations import ActivationFunction
 from ..arguments import finite_copy
 from ..graph import known_activation
+from ..inputs import check_finite
 from ..layers import Dense, Layer
 from ..losses import LossFunction, losses
 from ..model import Sequential
@@ -174,12 +176,26 @@ class Perceptron(BaseEstimator):
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """X in the dtype to compute in, by rows (CSR) if it is sparse; y as an array."""
         dtype = (np.float64, np.float32) if self.dtype is None else np.dtype(self.dtype)
-        X, y = validate_data(
-            self, X, y, accept_sparse=SPARSE, multi_output=True, y_numeric=self._y_numeric, dtype=dtype, reset=reset
-        )
+        with config_context(assume_finite=True):  # both are looked through below
+            X, y = validate_data(
+                self, X, y, accept_sparse=SPARSE, multi_output=True, y_numeric=self._y_numeric, dtype=dtype, reset=reset
+            )
+        self._check_finite(X)
+        assert_all_finite(y, input_name="y")
         if y.ndim == 2 and y.shape[1] == 1 and not hasattr(y, "nnz"):
             y = column_or_1d(y, warn=True)
         return _by_rows(X), y
+
+    def _check_finite(self, X: Any) -> None:
+        """An error in scikit-learn's words. Dense rows are looked through natively, which takes half as long."""
+        try:
+            if not hasattr(X, "tocsr"):
+                check_finite(X, X.dtype, "X")
+                return
+        except ValueError:
+            pass
+        with config_context(assume_finite=False):
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
 
     def _read_weights(self, sample_weight: Any, X: Any, y: Any, incremental: bool) -> NDArray[Any] | None:
         weights = sample_weight

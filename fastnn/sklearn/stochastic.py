@@ -25,6 +25,7 @@ from ..errors import DivergenceError
 from ..history import History
 from ..model import Sequential, one_at_a_time
 from ..optimizers import SGD, Adam, Optimizer
+from ..sparse import is_sparse
 from ..training import Fit, FitArguments
 from .checkpoints import ScikitSaver, noted
 from .objectives import Aim
@@ -66,6 +67,10 @@ class ScikitFit(Fit):
         self.shuffling = shuffling
         self.before_draw: tuple[int, Any, Any] = (-1, None, None)  # epoch, state of `shuffling`, order; of checkpoints
         super().__init__(net, asked)
+
+    def _check_features(self) -> None:
+        if is_sparse(self.x):  # two entries of one place may have become an infinite sum
+            super()._check_features()
 
     def _order(self) -> NDArray[np.int64] | None:
         if self.shuffling is None:
