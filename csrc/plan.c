@@ -149,6 +149,58 @@ static void find_trained(const fnn_network *network, int32_t *trains) {
     }
 }
 
+/* ---- who owns which parameters -------------------------------------------------------------------------------- */
+
+static double elements_of(const fnn_segment *segment) { return (double)segment->rows * (double)segment->columns; }
+
+/* Element counts are cut at whole vectors and tiles of rows, so that no vector is shared by two threads. */
+static ptrdiff_t cut(const fnn_segment *segment, double begin, double cost) {
+    const ptrdiff_t step = FNN_BLOCK_ROWS;
+    if (cost <= begin) return 0;
+    const double row = (cost - begin) / (double)segment->columns;
+    if (row >= (double)segment->rows) return segment->rows;
+    const ptrdiff_t rows = ((ptrdiff_t)row + step / 2) / step * step;
+    return rows < segment->rows ? rows : segment->rows;
+}
+
+/* Of a segment with so many elements before it. */
+static void share_of(const fnn_network *network, const fnn_segment *segment, double begin, int thread, int threads,
+                     ptrdiff_t *first, ptrdiff_t *last) {
+    const double total = (double)network->n_params;
+    *first = thread == 0 ? 0 : cut(segment, begin, total * thread / threads);
+    *last = thread == threads - 1 ? segment->rows : cut(segment, begin, total * (thread + 1) / threads);
+}
+
+/* The elements of the thread that has most of them. */
+static double largest_share(const fnn_network *network, int threads, int last_first) {
+    double largest = 0;
+    for (int thread = 0; thread < threads; thread++) {
+        double begin = 0, own = 0;
+        for (int32_t i = 0; i < network->n_segments; i++) {
+            const fnn_segment *segment = &network->segments[last_first ? network->n_segments - 1 - i : i];
+            ptrdiff_t first, last;
+            share_of(network, segment, begin, thread, threads, &first, &last);
+            own += (double)(last - first) * (double)segment->columns;
+            begin += elements_of(segment);
+        }
+        if (own > largest) largest = own;
+    }
+    return largest;
+}
+
+void FNN_TYPED(share_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int threads,
+                                 ptrdiff_t *first, ptrdiff_t *last) {
+    const fnn_network *network = plan->network;
+    double begin = 0;
+    if (plan->last_first)
+        for (int32_t s = network->n_segments - 1; s > segment; s--) begin += elements_of(&network->segments[s]);
+    else
+        for (int32_t s = 0; s < segment; s++) begin += elements_of(&network->segments[s]);
+    share_of(network, &network->segments[segment], begin, thread, threads, first, last);
+}
+
+/* ---- the layout ----------------------------------------------------------------------------------------------- */
+
 size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *network, int use, ptrdiff_t batch,
                                int threads, void *memory) {
     const FNN_TYPED(fnn_kernels) *kernels = FNN_TYPED(fnn_kernels_in_use)();
@@ -161,6 +213,8 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
     plan->slots = FNN_TYPED(slots_of)(network, batch);
     plan->depth_first = use == FNN_USE_TRAIN && is_narrow(network);
     plan->chunk_rows = rows_at_a_time(network, use, plan->depth_first, batch);
+    plan->last_first = use == FNN_USE_TRAIN && threads > 1 &&
+                       largest_share(network, threads, 1) < largest_share(network, threads, 0);
     const int sets = use == FNN_USE_PREDICTOR ? 0 : use == FNN_USE_PREDICT || plan->depth_first ? threads : 1;
     const size_t rows = (size_t)plan->chunk_rows;
 
@@ -250,28 +304,6 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
         plan->block_sums = take(&at, blocks, FNN_BLOCK_SUMS * sizeof(double));
     }
     return at.overflow ? 0 : at.used + ALIGNMENT;
-}
-
-/* Element counts are cut at whole vectors and tiles of rows, so that no vector is shared by two threads. */
-static ptrdiff_t cut(const fnn_segment *segment, double begin, double cost) {
-    const ptrdiff_t step = FNN_BLOCK_ROWS;
-    if (cost <= begin) return 0;
-    const double row = (cost - begin) / (double)segment->columns;
-    if (row >= (double)segment->rows) return segment->rows;
-    const ptrdiff_t rows = ((ptrdiff_t)row + step / 2) / step * step;
-    return rows < segment->rows ? rows : segment->rows;
-}
-
-void FNN_TYPED(share_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int threads,
-                                 ptrdiff_t *first, ptrdiff_t *last) {
-    const fnn_network *network = plan->network;
-    double begin = 0;
-    for (int32_t s = 0; s < segment; s++)
-        begin += (double)network->segments[s].rows * (double)network->segments[s].columns;
-    const double total = (double)network->n_params;
-    *first = thread == 0 ? 0 : cut(&network->segments[segment], begin, total * thread / threads);
-    *last = thread == threads - 1 ? network->segments[segment].rows
-                                  : cut(&network->segments[segment], begin, total * (thread + 1) / threads);
 }
 
 size_t FNN_TYPED(workspace_size)(const fnn_network *network, int use, ptrdiff_t batch, int threads);

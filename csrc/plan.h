@@ -36,6 +36,7 @@ typedef struct {
     int depth_first;
     ptrdiff_t slots;      /* parts of the batch whose gradients are summed apart, then in order */
     ptrdiff_t chunk_rows; /* rows in buffers at a time: a tile, or the chunk */
+    int last_first;       /* parameters are shared out from the last segment to the first */
 
     const real *params; /* the flat vector, read where there is no working copy */
     /* By operation: the working copies of a dense weight (NULL: read params itself), and weight and bias as they are. */

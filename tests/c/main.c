@@ -24,6 +24,7 @@ void test_pace(void);
 void test_parallel(void);
 void test_predictor(void);
 void test_random(void);
+void test_shares(void);
 
 static const struct {
     const char *name;
@@ -41,6 +42,7 @@ static const struct {
     {"kernels_f64", test_kernels_f64},
     {"layers", test_layers_f32},
     {"layers_f64", test_layers_f64},
+    {"shares", test_shares},
     {"network", test_network},
     {"predictor", test_predictor},
 };
