@@ -97,12 +97,22 @@ static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_f
     return batch / chunks + (batch % chunks != 0);
 }
 
-/* Whether a prediction of so many rows packs a weight. It is read where it lies as fast as from panels, unless its rows
- * are so far apart that those of a panel fall into few sets of the second cache, or into too many pages; even then
- * some tiles must use a panel before it has earned its making. Measured from 200 to 3000 units. */
-static int pays_to_pack(const FNN_TYPED(fnn_kernels) * kernels, const fnn_segment *weight, ptrdiff_t batch) {
+/* Rows of a weight that are no longer than this are read where they lie as fast as from panels; and so are all by one
+ * thread, while there are few tiles to use a panel. */
+#define SHORT_ROW_BYTES 512
+#define FEW_ROWS 32
+
+/* Whether a weight is packed before it is multiplied. Training does it anew after each update. A prediction packs once,
+ * but a panel must be used by some tiles before it has earned its making, and that only where rows are so far apart
+ * that those of a panel fall into few sets of the second cache, or into too many pages. Measured from 20 to 1000 units,
+ * and for predictions to 3000. */
+static int pays_to_pack(const FNN_TYPED(fnn_kernels) * kernels, const fnn_segment *weight, int use, ptrdiff_t batch,
+                        int threads) {
     const ptrdiff_t row_bytes = weight->columns * (ptrdiff_t)sizeof(real);
-    return batch >= 10 * kernels->tile_rows && row_bytes > 2048 && (row_bytes > 8192 || row_bytes % 2048 == 0);
+    if (use == FNN_USE_PREDICTOR) return 1;
+    if (use == FNN_USE_PREDICT)
+        return batch >= 10 * kernels->tile_rows && row_bytes > 2048 && (row_bytes > 8192 || row_bytes % 2048 == 0);
+    return row_bytes > SHORT_ROW_BYTES && (batch > FEW_ROWS || threads > 1);
 }
 
 static int readers_of(const fnn_network *network, int32_t buffer) {
@@ -241,7 +251,8 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
             if (n <= FNN_THIN) {
                 packed = transposed = take(&at, n * k_padded, sizeof(real));
             } else {
-                if (use != FNN_USE_PREDICT || pays_to_pack(kernels, weight, batch)) packed = take(&at, (n + width - 1) / width * width * k, sizeof(real));
+                if (pays_to_pack(kernels, weight, use, batch, threads))
+                    packed = take(&at, (n + width - 1) / width * width * k, sizeof(real));
                 /* The gradient of what depends on no parameter is only wanted in a pass. While bytes are counted it is
                  * not known yet what does: then the larger number is right. */
                 const int trains = plan->trains ? plan->trains[op->input] : op->input != 0;
