@@ -19,24 +19,31 @@ static void matmul_transposed(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real 
     if (tail) matmul_transposed_thin(m, tail, k, a, lda, b + whole, ldb, accumulate, c + whole, ldc);
 }
 
-/* Shorter chains are not worth the transposition of a. */
-#define SHORTEST_TAIL (2 * VF_LANES)
+/* Of fewer rows, a low tile has chains that wait as long. */
+#define FEWEST_QUARTER_ROWS 12
+
+/* Columns behind the last whole vector that fit into a quarter of one share a register with those of other rows. */
+static ptrdiff_t columns_in_quarters(ptrdiff_t m, ptrdiff_t n) {
+#if defined(VF_QUARTERS)
+    const ptrdiff_t tail = n % VF_LANES;
+    return n > VF_LANES && tail <= QUARTER && m >= FEWEST_QUARTER_ROWS ? tail : 0;
+#else
+    (void)m, (void)n;
+    return 0;
+#endif
+}
 
 static void matmul(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
                    ptrdiff_t panel_stride, const real *start, real *c, ptrdiff_t ldc,
                    const FNN_TYPED(fnn_epilogue) * epilogue, const fnn_soon *soon) {
-    ptrdiff_t tail = n > VF_LANES ? n % VF_LANES : 0;
-    if (tail > VF_LANES / 4 || m < VF_LANES || k < SHORTEST_TAIL) tail = 0;
-    const ptrdiff_t whole = n - tail;
+    const ptrdiff_t tail = columns_in_quarters(m, n), whole = n - tail;
     product(0, m, whole, k, a, lda, b, ldb, panel_stride, start, 0, c, ldc, epilogue, soon);
+#if defined(VF_QUARTERS)
     if (!tail) return;
-    const real *from = b + whole / PANEL * panel_stride + whole % PANEL;
-    if (start) start += whole;
-    c += whole;
-    const ptrdiff_t done = matmul_tail(m, tail, k, a, lda, from, ldb, start, c, ldc);
-    product(0, m - done, tail, k, a + done * lda, lda, from, ldb, panel_stride, start, 0, c + done * ldc, ldc, NULL,
-            NULL);
-    apply_to(epilogue, 0, whole, m, tail, c, ldc);
+    matmul_quarters(m, tail, k, a, lda, b + whole / PANEL * panel_stride + whole % PANEL, ldb,
+                    start ? start + whole : NULL, c + whole, ldc);
+    apply_to(epilogue, 0, whole, m, tail, c + whole, ldc);
+#endif
 }
 
 /* ---- one row ------------------------------------------------------------------------------------------------- */

@@ -1,14 +1,14 @@
 /* thin.h: products with few columns, whose lanes would idle if they lay over columns.
  *
  * A layer of at most FNN_THIN units is summed along its inputs. Gradients of such weights, and the few columns of wider
- * products behind their last whole vector, have the lanes over the rows of c, and the chains of every other product.
+ * products behind their last whole vector, have the lanes over the rows of c or over rows and columns, and the chains of
+ * every other product.
  */
 /* SPDX-License-Identifier: BSD-3-Clause */
 #ifndef FASTNN_KERNELS_THIN_H
 #define FASTNN_KERNELS_THIN_H
 
 #include "../simd/simd.h"
-#include "../simd/transpose.h"
 #include "kernels.h"
 
 /* ---- lanes over the inputs ----------------------------------------------------------------------------------- */
@@ -123,66 +123,88 @@ static void matmul_transposed_thin(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const 
 #undef THIN_CASE
 }
 
-/* Steps over k whose part of a is transposed at a time, and vectors of rows beside each other. */
-enum { TAIL_STEPS = 2 * VF_LANES, TAIL_VECTORS = 4 };
+#if defined(VF_QUARTERS)
 
-/* piece (steps, rows) = a (rows, steps)^T, for whole vectors of rows. */
-static void transpose_piece(ptrdiff_t vectors, ptrdiff_t steps, const real *a, ptrdiff_t lda, real *piece) {
-    const ptrdiff_t ld = vectors * VF_LANES, whole = steps / VF_LANES * VF_LANES;
-    for (ptrdiff_t i = 0; i < ld; i += VF_LANES) {
-        for (ptrdiff_t l = 0; l < whole; l += VF_LANES) vf_transpose(a + i * lda + l, lda, piece + l * ld + i, ld);
-        for (ptrdiff_t l = whole; l < steps; l++)
-            for (ptrdiff_t r = i; r < i + VF_LANES; r++) piece[l * ld + r] = a[r * lda + l];
+/* ---- lanes over four rows and four columns -------------------------------------------------------------------- */
+
+enum { QUARTER = VF_LANES / 4, MOST_GROUPS = 8 };
+
+/* c (rows, units) = start + a.b for up to QUARTER units: a register has four rows, each in a quarter. The last group of
+ * four may overlap the one before: both find the same. masked: fewer units, behind which b may end. */
+FNN_INLINE void quarter_rows(const int groups, const int masked, ptrdiff_t rows, ptrdiff_t units, ptrdiff_t k,
+                             const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb, const real *start, real *c,
+                             ptrdiff_t ldc) {
+    const real *from[MOST_GROUPS];
+    vf sum[MOST_GROUPS];
+    const vf first = start ? vf_same_quarters(start, units) : vf_zero();
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; g++) {
+        from[g] = a + (g < groups - 1 ? 4 * g : rows - 4) * lda;
+        sum[g] = first;
     }
-}
-
-/* c (vectors whole vectors of rows, units) = start + a.b, with a transposed piece by piece. */
-FNN_INLINE void tail_block(const int units, const int vectors, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
-                           ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
-    real piece[TAIL_STEPS * TAIL_VECTORS * VF_LANES];
-    thin_lanes lanes;
-    vf sum[FNN_THIN];
+    ptrdiff_t l = 0;
+    for (; l + QUARTER <= k; l += QUARTER) {
+        vf row[QUARTER];
+#pragma GCC unroll 4
+        for (int e = 0; e < QUARTER; e++) {
+            const real *at = b + (l + e) * ldb;
+            row[e] = vf_same_quarters(at, masked ? units : QUARTER);
+        }
 #pragma GCC unroll 8
-    for (int i = 0; i < vectors * units; i++) sum[i] = start ? vf_set1(start[i % units]) : vf_zero();
-    for (ptrdiff_t first = 0; first < k; first += TAIL_STEPS) {
-        const ptrdiff_t steps = k - first < TAIL_STEPS ? k - first : TAIL_STEPS;
-        const ptrdiff_t ld = vectors * VF_LANES;
-        transpose_piece(vectors, steps, a + first, lda, piece);
-        for (ptrdiff_t l = 0; l < steps; l++, b += ldb) {
+        for (int g = 0; g < groups; g++) {
+            const vf x = vf_quarters(from[g] + l, lda);
+            sum[g] = vf_fma(vf_spread(x, 0), row[0], sum[g]);
+            sum[g] = vf_fma(vf_spread(x, 1), row[1], sum[g]);
+            sum[g] = vf_fma(vf_spread(x, 2), row[2], sum[g]);
+            sum[g] = vf_fma(vf_spread(x, 3), row[3], sum[g]);
+        }
+    }
+    for (; l < k; l++) {
+        const vf row = vf_same_quarters(b + l * ldb, masked ? units : QUARTER);
 #pragma GCC unroll 8
-            for (int j = 0; j < units; j++) {
-                const vf bj = vf_set1(b[j]);
-#pragma GCC unroll 8
-                for (int v = 0; v < vectors; v++)
-                    sum[v * units + j] = vf_fma(vf_load(piece + l * ld + v * VF_LANES), bj, sum[v * units + j]);
-            }
+        for (int g = 0; g < groups; g++) {
+            real x[VF_LANES];
+            for (int i = 0; i < VF_LANES; i++) x[i] = from[g][i / QUARTER * lda + l];
+            sum[g] = vf_fma(vf_load(x), row, sum[g]);
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < vectors * units; i++) vf_store(lanes[i], sum[i]);
-    store_thin(units, vectors * VF_LANES, lanes, c, ldc);
-}
-
-FNN_INLINE ptrdiff_t tail_rows(const int units, ptrdiff_t m, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
-                               ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
-    const int vectors = FNN_THIN / units < TAIL_VECTORS ? FNN_THIN / units : TAIL_VECTORS;
-    ptrdiff_t i = 0;
-    for (; i + vectors * VF_LANES <= m; i += vectors * VF_LANES)
-        tail_block(units, vectors, k, a + i * lda, lda, b, ldb, start, c + i * ldc, ldc);
-    for (; i + VF_LANES <= m; i += VF_LANES) tail_block(units, 1, k, a + i * lda, lda, b, ldb, start, c + i * ldc, ldc);
-    return i;
-}
-
-/* c (m, units) = start + a.b for whole vectors of rows and at most four units; returns how many rows that are. */
-static ptrdiff_t matmul_tail(ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
-                             ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
-    switch (units) {
-        case 1: return tail_rows(1, m, k, a, lda, b, ldb, start, c, ldc);
-        case 2: return tail_rows(2, m, k, a, lda, b, ldb, start, c, ldc);
-        case 3: return tail_rows(3, m, k, a, lda, b, ldb, start, c, ldc);
-        case 4: return tail_rows(4, m, k, a, lda, b, ldb, start, c, ldc);
-        default: return 0;
+    for (int g = 0; g < groups; g++) {
+        real lanes[VF_LANES];
+        real *to = c + (g < groups - 1 ? 4 * g : rows - 4) * ldc;
+        vf_store(lanes, sum[g]);
+        for (ptrdiff_t i = 0; i < 4; i++)
+            for (ptrdiff_t j = 0; j < units; j++) to[i * ldc + j] = lanes[i * QUARTER + j];
     }
 }
+
+FNN_INLINE void quarter_blocks(const int masked, ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a,
+                               ptrdiff_t lda, const real *b, ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
+    const ptrdiff_t most = 4 * MOST_GROUPS, n_blocks = (m + most - 1) / most;
+    for (ptrdiff_t block = 0; block < n_blocks; block++) {
+        const ptrdiff_t begin = m * block / n_blocks, rows = m * (block + 1) / n_blocks - begin;
+#define GROUPS_CASE(groups)                                                                                       \
+    case groups:                                                                                                  \
+        quarter_rows(groups, masked, rows, units, k, a + begin * lda, lda, b, ldb, start, c + begin * ldc, ldc); \
+        break;
+        switch ((rows + 3) / 4) {
+            GROUPS_CASE(1) GROUPS_CASE(2) GROUPS_CASE(3) GROUPS_CASE(4)
+            GROUPS_CASE(5) GROUPS_CASE(6) GROUPS_CASE(7) GROUPS_CASE(8)
+            default: break;
+        }
+#undef GROUPS_CASE
+    }
+}
+
+/* c (m, units) = start + a.b for at least four rows and at most QUARTER units: the chains of matmul. */
+static void matmul_quarters(ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
+                            ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
+    if (units == QUARTER)
+        quarter_blocks(0, m, units, k, a, lda, b, ldb, start, c, ldc);
+    else
+        quarter_blocks(1, m, units, k, a, lda, b, ldb, start, c, ldc);
+}
+
+#endif
 
 #endif

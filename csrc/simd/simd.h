@@ -26,6 +26,10 @@
  *   vf_select(m, a, b)        m ? a : b
  *   v16                       16 lanes in as many registers as that takes: for sums over lanes
  *   real_fma(a, b, c)         vf_fma of one number
+ * Only where VF_QUARTERS is defined, registers as four quarters:
+ *   vf_quarters(p, ld)        VF_LANES / 4 numbers at p, at p + ld, at p + 2 ld and at p + 3 ld
+ *   vf_same_quarters(p, n)    the first n numbers at p (the others 0, and not touched) in each quarter
+ *   vf_spread(v, i)           number i of each quarter in all its lanes; i is a constant
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */
