@@ -166,6 +166,7 @@ typedef struct {
     double seconds[2]; /* of a step on all threads, and on one; 0: not known */
     int32_t alone;     /* the next steps are made on one */
     int32_t trial;     /* they are made so to find out */
+    int32_t waking;    /* the next step finds threads asleep and caches cold: it is not counted */
     double spent;      /* in this period */
     ptrdiff_t steps;   /* in this period */
     double since_trial, next_trial; /* seconds since the last one, and how long after it the next is due */

@@ -49,6 +49,30 @@ static void all_at_first(void) {
     CHECK(long_steps.spent[1] == 0);
 }
 
+/* Steps on all threads that were interrupted for a while, and whose threads are slow when they are woken, are soon on
+ * all of them again, however long they went well before. */
+static void interrupted(void) {
+    for (double step = 5e-6; step < 1e-3; step *= 6) {
+        fnn_pace pace = {0};
+        world good = {.all = step, .alone = 1.9 * step}, bad = {.all = 20 * step, .alone = 1.9 * step};
+        for (int i = 0; i < 5; i++) {
+            live(&good, &pace, 2);
+            live(&bad, &pace, 0.05);
+            CHECK(pace.alone || pace.trial);
+            double all = 0, alone = 0;
+            while (all + alone < 0.3) {
+                const int was_alone = pace.alone;
+                const ptrdiff_t steps = fnn_pace_steps(&pace, step);
+                double took = (double)steps * (was_alone ? good.alone : good.all);
+                if (!was_alone && pace.waking) took += 5 * step + 100e-6;
+                fnn_pace_add(&pace, was_alone, took, steps);
+                *(was_alone ? &alone : &all) += took;
+            }
+            CHECK(alone < 0.05);
+        }
+    }
+}
+
 /* Nothing is divided by zero, nor runs away, where a clock stands still or the guess is odd. */
 static void odd_clocks(void) {
     fnn_pace pace = {0};
@@ -66,5 +90,6 @@ void test_pace(void);
 void test_pace(void) {
     better_way();
     all_at_first();
+    interrupted();
     odd_clocks();
 }
