@@ -430,7 +430,8 @@ class Sequential:
         start, end : float, default 1e-7 and 10
             The first and the last learning rate.
         steps : int, default 100
-            Batches, at least 10; each multiplies the learning rate by (end / start)^(1 / (steps - 1)).
+            Batches, at least 10; each multiplies the learning rate by (end / start)^(1 / (steps - 1)). They are
+            measured without training first, because batches differ.
         sample_weight, class_weight, threads
             As in :meth:`fit`.
 
