@@ -908,8 +908,8 @@ class Sequential:
         Raises
         ------
         ValueError, TypeError
-            If one of them does not fit, or holds NaN, infinity or what is too large for the network's dtype; the
-            network is as before.
+            If one of them does not fit, or holds NaN, infinity, what is too large for the network's dtype or a negative
+            variance; the network is as before.
         RuntimeError
             If the network has no weights yet, or is being trained by another call.
 
