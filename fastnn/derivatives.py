@@ -189,13 +189,13 @@ def input_gradient(net: Sequential, X: Any, y: Any, loss: Any, threads: int | No
         z = copy.forward(x[piece])
         if gradient is None:
             assert python is not None
-            dz = np.ascontiguousarray(call(python, targets.y[piece].astype(net.dtype), z)[1], net.dtype)
+            values, gradients = call(python, targets.y[piece].astype(net.dtype), z)
+            slope = gradients if np.isfinite(values).all() and np.isfinite(gradients).all() else None
         else:
             part = (None if given is None else given[piece] for given in (targets.labels, targets.values))
             slope = gradient(z, Targets(*part))
-            if slope is None:
-                name, last = objective.loss.name, first + len(z) - 1
-                raise ValueError(f"loss {name!r} is not finite for some of the rows {first}..{last} of X")
-            dz = slope
-        copy.backward(dz, found[piece])
+        if slope is None:
+            name, last = objective.loss.name, first + len(z) - 1
+            raise ValueError(f"loss {name!r} is not finite for some of the rows {first}..{last} of X")
+        copy.backward(np.ascontiguousarray(slope, net.dtype), found[piece])
     return found

@@ -48,7 +48,7 @@ def from_torch(
     Parameters
     ----------
     state_dict : dict of str to array
-        "0.weight" (units, inputs), "0.bias" and so on; tensors or arrays.
+        "0.weight" (units, inputs), "0.bias" and so on; tensors or arrays, of any real type (bfloat16 as well).
     activations : str or list of str, rows of ``fastnn.activations`` and None, optional
         One for each Linear; it follows the Linear, and the norm behind it if there is one. A single one is that of all
         but the last Linear, which is linear.
@@ -68,14 +68,16 @@ def from_torch(
     Raises
     ------
     ValueError, TypeError
-        If an argument is of another type, a shape does not fit, a module is of a kind that is not known, or a weight is
-        not finite.
+        If an argument is of another type, a shape does not fit, a module is of a kind that is not known, a weight is
+        not finite, or a variance negative.
 
     Notes
     -----
     A weight (rows, columns) without a bias is a Linear where its columns fit, else, in front, an Embedding whose
     vectors lie side by side. A single number is a PReLU; a vector without a bias is refused, because norms may be
-    without one too. Where any of that is wrong, use `into`. An Embedding has no vector for unknown categories: here it
+    without one too. A weight and a bias without statistics are a LayerNorm: GroupNorm, BatchNorm1d without running
+    statistics, and what ``named_parameters()`` has of one that keeps them look the same. Where any of that is wrong,
+    use `into`. An Embedding has no vector for unknown categories: here it
     is 0.
 
     Examples
@@ -130,7 +132,8 @@ def from_keras(
     Raises
     ------
     ValueError, TypeError
-        If an argument is of another type, a shape does not fit or may mean several things, or a weight is not finite.
+        If an argument is of another type, a shape does not fit or may mean several things, a weight is not finite, or a
+        variance negative.
 
     Examples
     --------

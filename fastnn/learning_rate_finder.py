@@ -3,10 +3,14 @@
 
 Training goes on as in ``fit``, batch after batch, while the learning rate grows by the same factor each time. The
 network itself takes no part, so nothing of it changes, whatever happens.
+
+Batches differ, small ones by more than training changes. So each is measured with a learning rate of 0 first, and what
+decides is the difference that training made to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +46,11 @@ class RangeTest:
     learning_rates, losses : ndarray (steps,), float64
         Of each batch that was trained; fewer than asked for if the loss diverged.
     smoothed : ndarray (steps,), float64
-        The losses, each averaged with its neighbours.
+        What training changed: each loss less that of the same batch without training, averaged with its neighbours,
+        plus the mean of the losses without training.
     suggestion : float or None
-        Where the smoothed loss falls fastest, and at most a tenth of where it diverged. None if it did neither.
+        Where the smoothed loss falls fastest, and at most a tenth of where it diverged. None if it did neither, or if
+        the first batch alone was too much.
     diverged : float or None
         The learning rate at which the loss, or a weight, was no longer finite, or the loss had risen to four times its
         lowest value and above its first one.
@@ -142,7 +148,12 @@ def find_learning_rate(
         native = make_training(objective, copy, state, batch, team)
         order = np.arange(len(x), dtype=np.int64)
         native.bind(x, targets.labels, targets.values, weights, None, order, True, net.seed)
-        return _raise_rate(native, rates, net._epochs_done, -(-len(x) // batch))
+        steps = [divmod(i, -(-len(x) // batch)) for i in range(len(rates))]
+        places = [(net._epochs_done + passed, step) for passed, step in steps]
+        begin = _remember(copy, state)
+        still = _losses_at_rest(native, places)
+        begin()
+        return _raise_rate(native, rates, places, still)
     finally:
         forget_categories(net)
 
@@ -169,26 +180,53 @@ def _state_of(net: Sequential, copy: Parameters, optimizer: Optimizer) -> _core.
     return state
 
 
-def _raise_rate(native: Any, rates: NDArray[np.float64], epoch: int, steps_per_epoch: int) -> RangeTest:
+def _remember(copy: Parameters, state: _core.OptimizerState) -> Callable[[], None]:
+    """A function that puts all numbers back where they are now."""
+    vectors = copy.numbers, copy.draws, state.array
+    values, counts = [vector.copy() for vector in vectors], (state.step, state.averaged, state.product)
+
+    def put_back() -> None:
+        for vector, value in zip(vectors, values, strict=True):
+            vector[...] = value
+        state.go_on_from(*counts)
+
+    return put_back
+
+
+def _losses_at_rest(native: Any, places: list[tuple[int, int]]) -> list[float]:
+    """The loss of each batch with a learning rate of 0; nan without weight, or when it is not finite."""
+    losses = [np.nan] * len(places)
+    for i, (epoch, step) in enumerate(places):
+        status, _, _, loss, weight = native.run(epoch, step, 1, 0.0)
+        if status != _core.FINISHED:
+            break
+        losses[i] = loss / weight if weight else np.nan
+    return losses
+
+
+def _raise_rate(
+    native: Any, rates: NDArray[np.float64], places: list[tuple[int, int]], still: list[float]
+) -> RangeTest:
     """Train batch after batch, each with the next rate, until they end or the loss diverges."""
     window = max(1, len(rates) // SMOOTHED_SHARE)
+    level = float(np.nanmean(still)) if np.isfinite(still).any() else 0.0
     used: list[float] = []
     losses: list[float] = []
+    changed: list[float] = []  # of each batch, by training, above the level without
     recent: list[float] = []  # means over so many batches
     diverged = None
-    for i, rate in enumerate(rates.tolist()):
-        passed, step = divmod(i, steps_per_epoch)
-        status, _, _, loss, weight = native.run(epoch + passed, step, 1, rate)
+    for rate, (epoch, step), rest in zip(rates.tolist(), places, still, strict=True):
+        status, _, _, loss, weight = native.run(epoch, step, 1, rate)
         if status != _core.DIVERGED and weight:
             used.append(rate)
             losses.append(loss / weight)
-            recent.append(float(np.mean(losses[-window:])))
+            changed.append(losses[-1] - (rest if np.isfinite(rest) else level) + level)
+            recent.append(float(np.mean(changed[-window:])))
         if status != _core.FINISHED or _has_risen(recent, window):
             diverged = rate
             break
-    found, measured = np.array(used), np.array(losses)
-    smooth = smoothed(measured, window)
-    return RangeTest(found, measured, smooth, suggest(found, smooth, diverged, 2 * window), diverged)
+    found, smooth = np.array(used), smoothed(np.array(changed), window)
+    return RangeTest(found, np.array(losses), smooth, suggest(found, smooth, diverged, 2 * window), diverged)
 
 
 def _has_risen(recent: list[float], window: int) -> bool:
@@ -223,8 +261,10 @@ def suggest(
     >>> suggest(np.array([0.01, 0.1, 1.0, 10.0]), np.array([5.0, 4.0, 1.0, 0.5]), 12.0, 1)
     0.1
     """
+    if not len(losses):  # not a batch could be trained: that says nothing of learning rates
+        return None
     bound = np.inf if diverged is None else diverged / SAFETY
-    lowest = int(losses.argmin()) if len(losses) else 0
+    lowest = int(losses.argmin())
     if lowest:
         place = np.arange(len(losses))
         before, after = np.maximum(place - reach, 0), np.minimum(place + reach, len(losses) - 1)

@@ -430,7 +430,8 @@ class Sequential:
         start, end : float, default 1e-7 and 10
             The first and the last learning rate.
         steps : int, default 100
-            Batches, at least 10; each multiplies the learning rate by (end / start)^(1 / (steps - 1)).
+            Batches, at least 10; each multiplies the learning rate by (end / start)^(1 / (steps - 1)). They are
+            measured without training first, because batches differ.
         sample_weight, class_weight, threads
             As in :meth:`fit`.
 
@@ -907,8 +908,8 @@ class Sequential:
         Raises
         ------
         ValueError, TypeError
-            If one of them does not fit, or holds NaN, infinity or what is too large for the network's dtype; the
-            network is as before.
+            If one of them does not fit, or holds NaN, infinity, what is too large for the network's dtype or a negative
+            variance; the network is as before.
         RuntimeError
             If the network has no weights yet, or is being trained by another call.
 

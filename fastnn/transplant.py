@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .activations import ActivationFunction
-from .arguments import finite_copy, positive
+from .arguments import positive
 from .graph import known_activation
 from .layers import Activation, Dense, Layer, PReLU, all_parts, place_of
 from .model import Sequential
 from .normalization import BatchNorm, LayerNorm, Norm
 from .tables import Embedding, Table
+from .weights import numbers_of
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -217,7 +218,7 @@ def _numbers_for(layer: Layer, names: list[str], group: Group, where: str) -> It
             value = np.full(tensor.size, float(source == "weight"))
         if value is None:
             raise ValueError(f"{group.name} has no {source}, but {where}, {layer!r}, needs one")
-        value = finite_copy(value, tensor.dtype, f"{source} of {group.name}")
+        value = numbers_of(value, tensor.dtype, name, f"{source} of {group.name}")
         shape: tuple[int, ...] = (tensor.size,)
         if isinstance(layer, (Embedding, Table)):
             shape = tensor.shape

@@ -7,7 +7,7 @@ them what ``scale_targets`` has learned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def get_weights(net: Sequential) -> Arrays:
 def set_weights(net: Sequential, weights: Sequence[Any]) -> None:
     """See ``Sequential.set_weights``; the network is the caller's alone meanwhile."""
     parameters = net._built()
-    if isinstance(weights, (str, bytes, np.ndarray)) or not isinstance(weights, Iterable):
+    if isinstance(weights, (str, bytes, np.ndarray, Mapping)) or not isinstance(weights, Iterable):
         raise TypeError(f"weights must be a list of arrays, not {type(weights).__name__}")
     given, wanted = list(weights), tensors(net, parameters)
     if len(given) != len(wanted):
@@ -67,7 +67,7 @@ def set_weights(net: Sequential, weights: Sequence[Any]) -> None:
         new = plain_array(value, f"weights[{place}]")
         if new.shape != shape:
             raise ValueError(f"weights[{place}] has shape {new.shape}, but {name} has {shape}")
-        new = finite_copy(new, net.dtype, f"weights[{place}] ({name})")  # it may have been a view of the network itself
+        new = numbers_of(new, net.dtype, name, f"weights[{place}] ({name})")  # it may have been a view of the network
         moves.append((span, new.reshape(-1)))
     net._pass = None
     parameters.shared.write(_write, parameters.numbers, moves)
@@ -93,17 +93,43 @@ def note_learned(net: Sequential, parameters: Parameters) -> None:
             net._targets_learned = not is_fresh
 
 
+def numbers_of(value: NDArray[Any], dtype: np.dtype[Any], name: str, argument: str) -> NDArray[Any]:
+    """A copy in the network's dtype of what a tensor of that name may hold."""
+    new = finite_copy(value, dtype, argument)
+    if name.startswith("running_variance") and (new < 0).any():  # the mean, perhaps, in another library's order
+        at = int(new.argmin())
+        raise ValueError(f"{argument} is {new.flat[at]} at [{at}], but a variance cannot be negative")
+    return new
+
+
 def plain_array(value: Any, argument: str) -> NDArray[Any]:
     """A NumPy array of real numbers from an array of any library: what has .detach(), .cpu() or .numpy() is asked."""
-    for name in ("detach", "cpu", "numpy"):
-        method: Callable[[], Any] | None = getattr(value, name, None)
-        if callable(method):
-            value = method()
+    if isinstance(value, Mapping):
+        raise TypeError(f"{argument} must be an array, not {type(value).__name__}: is that what holds the arrays?")
     try:
-        array = np.asarray(value)
+        array = np.asarray(_numpy_of(value))
     except ValueError as error:
         raise ValueError(f"{argument} is not a regular array") from error
+    except (TypeError, RuntimeError) as error:  # of the other library: sparse, quantized, without memory
+        raise TypeError(f"{argument} cannot be made an array: {error}") from error
+    if np.ma.is_masked(value):
+        raise ValueError(f"{argument} has masked (missing) values")
     if array.dtype.kind not in "biuf":
         hint = ": convert it first, .astype('float32')" if "float" in str(array.dtype) else ""
         raise TypeError(f"{argument} must hold real numbers, not dtype {array.dtype}{hint}")
     return array
+
+
+def _numpy_of(value: Any) -> Any:
+    """What may be a tensor, as NumPy's array; in float32 where NumPy has no such type, as torch's bfloat16."""
+    for name in ("detach", "cpu"):
+        if callable(method := getattr(value, name, None)):
+            value = method()
+    if not callable(to_numpy := getattr(value, "numpy", None)):
+        return value
+    try:
+        return to_numpy()
+    except TypeError:
+        if not callable(widen := getattr(value, "float", None)):
+            raise
+    return widen().numpy()

@@ -197,6 +197,18 @@ def test_a_loss_that_is_not_finite_is_said(rng):
         net.input_gradient([[1.0], [1e10]], [0.0, 0.0], "mse")
 
 
+@pytest.mark.parametrize("part", [0, 1])
+def test_nor_one_in_python(part):
+    def broken(y, output):
+        found = [np.zeros(len(y)), np.zeros_like(y)]
+        found[part][1] = np.nan
+        return tuple(found)
+
+    net = fn.Sequential([fn.Dense(1)], inputs=1, seed=0)
+    with pytest.raises(ValueError, match=r"loss 'broken' is not finite for some of the rows 0\.\.2 of X"):
+        net.input_gradient(np.ones((3, 1)), np.ones(3), broken)
+
+
 def test_derivatives_can_be_asked_for_in_callbacks(rng):
     X, y = rng.normal(size=(64, 3)), rng.normal(size=(64, 1))
     net = fn.Sequential([fn.Dense(4, "tanh"), fn.Dropout(0.2), fn.Dense(1)], seed=0)

@@ -141,6 +141,8 @@ def test_what_does_not_fit_is_named():
         fn.from_torch([1, 2], "relu")
     with pytest.raises(TypeError, match=r"state_dict\['0.weight'\] must hold real numbers"):
         fn.from_torch({"0.weight": np.array([["a"]])}, "relu")
+    with pytest.raises(TypeError, match=r"state_dict\['model'\] must be an array, not dict: is that what"):
+        fn.from_torch({"model": good, "epoch": 3}, "relu")
 
 
 def test_a_network_that_cannot_be_filled_stays_as_it_was():
@@ -291,6 +293,11 @@ def test_what_keras_has_given_wrongly_is_named(rng):
         ([k, b * np.inf], {"activations": [None]}, r"bias of weights\[0\] is inf at \[0\], but must be finite \(4 of"),
         ([k, b * np.inf], {"into": net}, r"bias of weights\[0\] is inf at \[0\], but must be finite \(4 of its 4"),
         ({"a/kernel": k, "a/bias": b * np.nan}, {"into": net}, r"bias of a is nan at \[0\]"),
+        (
+            [k, b, b, b, -b, -b],
+            {"activations": [None]},
+            r"running_variance of weights\[2\] is -1.0 at \[0\], but",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             fn.from_keras(weights, **arguments)

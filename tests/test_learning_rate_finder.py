@@ -138,6 +138,36 @@ def test_a_suggestion_trains_better_than_the_ends():
     assert loss_after(found.suggestion) < 0.5 * min(loss_after(found.suggestion / 100), loss_after(1.0))
 
 
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+@pytest.mark.parametrize("trained", [False, True])
+def test_batches_that_differ_are_no_divergence(batch_size, trained, rng):
+    """A rare class: most batches have none of it, and the loss of one that has is many times that of the others."""
+    X = rng.normal(size=(2000, 4))
+    y = X[:, 0] > 2
+    for seed in range(3):
+        net = fn.Sequential([fn.Dense(16, "relu"), fn.Dense(1, "sigmoid")], seed=seed)
+        if trained:
+            net.fit(X, y, epochs=3, verbose=0)
+        found = net.find_learning_rate(X, y, batch_size=batch_size)
+        assert found.suggestion > 1e-5 and (found.diverged is None or found.diverged > 1e-3)
+
+
+def test_what_is_smoothed_is_what_training_changed(rng):
+    """With rates too small to matter, nothing but the rounding of sums."""
+    X, y = rng.normal(size=(500, 4)), rng.standard_t(3, size=500)
+    net = fn.Sequential([fn.Dense(8, "tanh"), fn.Dropout(0.2), fn.BatchNorm(), fn.Dense(1)], inputs=4, seed=0)
+    found = net.find_learning_rate(X, y, start=1e-12, end=1e-10, batch_size=8)
+    assert found.diverged is None and found.losses.std() > 0.1
+    np.testing.assert_allclose(found.smoothed, found.losses.mean(), rtol=1e-6)
+
+
+def test_a_first_loss_that_is_not_finite_suggests_nothing():
+    net = fn.Sequential([fn.Dense(1)], inputs=4, seed=0)
+    found = net.find_learning_rate(X, Y * 1e30)
+    assert found.suggestion is None and found.diverged == 1e-7 and found.losses.size == found.smoothed.size == 0
+    assert repr(found) == "<RangeTest: no suggestion; 0 batches; diverged at 1e-07>"
+
+
 # ---- where the suggestion comes from ---------------------------------------------------------------------------------
 
 
@@ -157,7 +187,7 @@ def test_suggestions():
     assert suggest(rates, sigmoid, 0.05, 4) == pytest.approx(0.005)
     rising = np.linspace(1, 2, 51)
     assert suggest(rates, rising, None, 4) is None and suggest(rates, rising, 1.0, 4) == pytest.approx(0.1)
-    assert suggest(rates[:0], rising[:0], None, 4) is None
+    assert suggest(rates[:0], rising[:0], None, 4) is None and suggest(rates[:0], rising[:0], 1.0, 4) is None
 
 
 def test_what_it_says_of_itself_and_its_plot():

@@ -56,6 +56,14 @@ def test_what_does_not_fit_changes_nothing():
         ([*good[:3], ["a"]], TypeError, r"weights\[3\] must hold real numbers"),
         ([*good[:3], [[1], [2, 3]]], ValueError, r"weights\[3\] is not a regular array"),
         (np.ones(9), TypeError, "must be a list of arrays, not ndarray"),
+        (dict(enumerate(good)), TypeError, "must be a list of arrays, not dict"),
+        ([*good[:3], {"bias": [1.0]}], TypeError, r"weights\[3\] must be an array, not dict"),
+        ([*good[:3], np.ma.masked_array([1.0], [True])], ValueError, r"weights\[3\] has masked \(missing\) values"),
+        (
+            [*good[:3], Tensor(np.ones(1), error=TypeError("it is sparse"))],
+            TypeError,
+            r"weights\[3\] cannot be made an array: it is sparse",
+        ),
         (3, TypeError, "must be a list of arrays, not int"),
     ]:
         with pytest.raises(error, match=message):
@@ -104,29 +112,57 @@ def test_views_of_the_network_itself_may_be_given():
 
 
 class Tensor:
-    """As PyTorch's: no array before it is detached."""
+    """As PyTorch's: no array before it is detached; its types may be none of NumPy's."""
 
-    def __init__(self, values, grad=True):
-        self.values, self.grad = values, grad
+    def __init__(self, values, grad=True, error=None):
+        self.values, self.grad, self.error = values, grad, error
 
     def detach(self):
-        return Tensor(self.values, grad=False)
+        return Tensor(self.values, grad=False, error=self.error)
 
     def cpu(self):
         return self
 
     def numpy(self):
         assert not self.grad
+        if self.error is not None:
+            raise self.error
         return self.values
 
     def __array__(self, *args, **kwargs):
         raise RuntimeError("call detach() first")
 
 
+class BFloat16(Tensor):
+    """As PyTorch's of that type."""
+
+    def __init__(self, values):
+        super().__init__(values, grad=False, error=TypeError("Got unsupported ScalarType BFloat16"))
+
+    def detach(self):
+        return self
+
+    def float(self):
+        return Tensor(self.values, grad=False)
+
+
 def test_tensors_are_taken():
     net = fn.Sequential([fn.Dense(1)], inputs=2, seed=0)
     net.set_weights([Tensor(np.array([[1.0], [2.0]])), Tensor(np.array([3.0]))])
     assert net.params.tolist() == [1.0, 2.0, 3.0]
+    net.set_weights([Tensor(np.array([[1.0], [2.0]])), BFloat16(np.array([4.0]))])
+    assert net.params.tolist() == [1.0, 2.0, 4.0]
+
+
+def test_a_negative_variance_is_refused():
+    """Predictions would be NaN; it happens where the order of another library is another one."""
+    net = fn.Sequential([fn.Dense(3), fn.BatchNorm()], inputs=2, seed=0)
+    before = everything(net)
+    *others, mean, variance = net.get_weights()
+    with pytest.raises(ValueError, match=r"weights\[5\] \(running_variance of layer 1\) is -2.0 at \[1\], but a var"):
+        net.set_weights([*others, variance, np.array([1.0, -2.0, 0.0])])
+    assert everything(net) == before
+    net.set_weights([*others, variance, mean])  # 0 is what a column that never changed has
 
 
 def test_scales_that_are_set_are_not_learned_again(rng):
