@@ -233,7 +233,6 @@ static inline void prefetch(const unsigned char *address) {
 #endif
 }
 
-
 /* One page: further on, what was asked for first would be driven out of the queue of loads, and the processor's own
  * prefetcher has long recognized the row. */
 enum { PREFETCH_BYTES = 4096, PREFETCH_LINE = 64, AHEAD_BYTES = 1024 };

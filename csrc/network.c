@@ -89,7 +89,7 @@ void FNN_TYPED(forward_rows)(const plan_type *plan, const walk_type *walk) {
 #define MOST_WEIGHT_BYTES ((size_t)4 << 20)
 
 static ptrdiff_t blocks_of(const plan_type *plan, ptrdiff_t rows) {
-    const ptrdiff_t tile = plan->kernels->tile_rows, most = SOON_ROWS / tile * tile;
+    const ptrdiff_t tile = plan->kernels->tile_rows, most = tile < SOON_ROWS ? SOON_ROWS / tile * tile : tile;
     return (rows + most - 1) / most;
 }
 
@@ -111,7 +111,7 @@ static int32_t end_of_first_product(const fnn_network *network, const walk_type 
 int32_t FNN_TYPED(gather_and_begin)(const plan_type *plan, const walk_type *walk, const fnn_array *x,
                                     const int64_t *order, ptrdiff_t first) {
     const ptrdiff_t rows = walk->rows, n_blocks = blocks_of(plan, rows);
-    const int pays = n_blocks > 1 && fnn_rows_soon(x, order, first, rows).n > 0;
+    const int pays = n_blocks > 1 && fnn_rows_soon(x, order, first + walk->row, rows).n > 0;
     const int32_t end = pays ? end_of_first_product(plan->network, walk) : 0;
     if (end == 0) {
         FNN_TYPED(gather)(plan, walk->set, walk->row, rows, x, order, first);

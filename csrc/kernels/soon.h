@@ -5,8 +5,8 @@
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */
-#ifndef FNN_SOON_H
-#define FNN_SOON_H
+#ifndef FASTNN_KERNELS_SOON_H
+#define FASTNN_KERNELS_SOON_H
 
 #include <stddef.h>
 #include <stdint.h>

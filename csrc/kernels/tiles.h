@@ -190,7 +190,7 @@ FNN_INLINE const char *soon_piece(const fnn_soon *soon, ptrdiff_t i) {
 }
 
 /* A tile's share of what is needed soon, from piece `first` on, instead of what it would ask for; returns how many
- * pieces that are. */
+ * pieces that are. A tile asks once in each of its k steps, so short chains leave out lines of long pieces. */
 FNN_INLINE ptrdiff_t ask_soon(tile_arguments *t, const fnn_soon *soon, ptrdiff_t first, ptrdiff_t tiles_left) {
     const ptrdiff_t share = (soon->n - first + tiles_left - 1) / tiles_left;
     const ptrdiff_t n = share < MOST_AHEAD ? share : MOST_AHEAD;
@@ -241,6 +241,7 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
             const ptrdiff_t height = low + (nth < n_high);
             t.a = by_columns ? a + i : a + i * lda;
             t.c = c + i * ldc + j;
+            t.n_ahead = 0;
             if (ASKS_AHEAD && k >= SHORTEST_AHEAD)
                 ask_ahead(by_columns, &t, nth, n_tiles, height, j == 0, left > PANEL ? t.b + panel_stride : NULL);
             if (ASKS_AHEAD && soon) asked += ask_soon(&t, soon, asked, tiles_left--);
