@@ -227,6 +227,9 @@ FNN_INLINE vf update_vector(const update_batch *b, rule_input *r, ptrdiff_t i, c
     return vf_fma(updated, vf_zero(), check);
 }
 
+/* Vectors between a parameter and the one asked for, to be written: other threads may have read it where it lies. */
+#define UPDATE_AHEAD 16
+
 /* The loop of every rule. The batch is copied, so that its pointers and factors stay in registers: as far as the
  * compiler knows, a store into the parameters might change them. */
 FNN_INLINE int update(const update_batch *batch, const int special, const int states, vf (*rule)(vf, rule_input *)) {
@@ -235,7 +238,10 @@ FNN_INLINE int update(const update_batch *batch, const int special, const int st
     for (int i = 0; i < 8; i++) r.constant[i] = vf_set1(b.constants[i]);
     vf check = vf_zero();
     ptrdiff_t i = 0;
-    for (; i + VF_LANES <= b.n; i += VF_LANES) check = update_vector(&b, &r, i, 1, special, states, rule, check);
+    for (; i + VF_LANES <= b.n; i += VF_LANES) {
+        if (VF_LANES > 1) fnn_prefetch_to_write(b.params + i + UPDATE_AHEAD * VF_LANES);
+        check = update_vector(&b, &r, i, 1, special, states, rule, check);
+    }
     if (i < b.n) check = update_vector(&b, &r, i, 0, special, states, rule, check);
     return vm_any(vm_not(vm_eq(check, vf_zero())));
 }
