@@ -693,6 +693,31 @@ def test_whatever_a_kill_leaves_is_gone_on_from(tmp_path, monkeypatch):
         net = fit_plain(fn.RunCheckpoint(folder / "run.ckpt", epochs=ONLY_AT_THE_END), epochs=2, resume=True)
         assert (net.params == straight.params).all()
         assert net.history.history["loss"] == straight.history.history["loss"]
+        assert {*os.listdir(folder)} <= {"run.ckpt", "run.ckpt.previous"}
+    assert any(name.endswith(".part") for found in left for name in found)
+
+
+def test_only_what_is_left_of_this_file_is_removed(tmp_path):
+    others = [".run.ckpt.part", ".run.ckpt.0123.part", ".xrun.ckpt.0123456789ab.part", ".run_ckpt.0123456789ab.part"]
+    long = "x" * files.LONGEST_NAME
+    others += [f".{long}.0123456789ab.part", ".run.ckpt.previous.0123456789ab.part"]
+    for name in [*others, ".run.ckpt.0123456789ab.part"]:
+        (tmp_path / name).write_bytes(b"")
+    fit_plain(tmp_path / "run.ckpt")
+    assert {*os.listdir(tmp_path)} == {*others, "run.ckpt"}
+    fit_plain(tmp_path / f"{long}.ckpt")  # of which it may be, or of another name that begins alike
+    assert {*os.listdir(tmp_path)} == {*others, "run.ckpt", f"{long}.ckpt"}
+
+
+def test_a_folder_that_may_not_be_written_into_is_refused_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "run.ckpt"
+    straight = fit_plain(path)
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    with pytest.raises(PermissionError, match=r"checkpoint is .*elsewhere\.ckpt', but nothing may be written into"):
+        fit_plain(tmp_path / "elsewhere.ckpt")
+    with pytest.raises(PermissionError, match="nothing may be written into"):
+        fit_plain(path)
+    assert (fit_plain(path, resume=True).params == straight.params).all()  # a finished run needs to write nothing
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
