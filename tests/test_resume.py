@@ -511,6 +511,29 @@ def test_another_run_is_named_and_nothing_changes(network, arguments, message, t
     fn.Sequential(layers(), seed=0).fit(**wide(), checkpoint=path, resume=True, threads=2)
 
 
+def test_the_names_of_columns_belong_to_the_run(tmp_path):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    path, frame = tmp_path / "run.ckpt", pd.DataFrame(X, columns=list("abcde"))
+
+    def train(features, **more):
+        net = fn.Sequential([fn.Dense(1)], seed=0)
+        net.fit(features, X[:, 0], verbose=0, checkpoint=path, **more)
+        return net
+
+    train(frame, epochs=2)
+    others = [
+        (frame.rename(columns={"b": "z"}), r"feature_names\[1\] was 'b' and is 'z'\. Give"),
+        (frame[list("bacde")], r"feature_names\[0\] was 'a' and is 'b'.*X has other numbers"),
+    ]
+    for other, found in others:
+        with pytest.raises(ValueError, match=found):
+            train(other, epochs=3, resume=True)
+    for features in (X, frame, X):  # without names they are those of the checkpoint, and stay in it
+        assert train(features, epochs=3, resume=True).feature_names == tuple("abcde")
+        assert fn.load(path).feature_names == tuple("abcde")
+
+
 def test_functions_are_told_apart_by_what_they_return(tmp_path):
     path = tmp_path / "run.ckpt"
     fit_plain(path, schedule=lambda step: 1.0)
