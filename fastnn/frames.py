@@ -215,7 +215,7 @@ def _codes(column: Any, place: int, table: Table, shown: str, learns: bool) -> N
     if learns:
         table.learn_texts(place, sorted({v for v, none in zip(values, missing, strict=True) if not none}), shown)
     elif place not in table.texts:
-        raise TypeError(f"{shown} holds text ({column.dtype}), but held numbers when the network was fitted")
+        raise TypeError(f"{shown} holds text ({column.dtype}), but held none when the network was fitted")
     number = {text: code for code, text in enumerate(table.texts[place])}
     codes = np.fromiter((number.get(v, -1) for v in values), np.float32, len(values))  # exact: below 2^24
     codes[missing] = -1

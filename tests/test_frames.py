@@ -415,7 +415,7 @@ def test_tables_that_do_not_fit():
         net.predict(people(pandas).assign(job=3))
     numbered = regressor(fn.Table(categorical=["job"]))
     numbered.fit(people(pandas).assign(job=3), Y, epochs=1, verbose=0)
-    with pytest.raises(TypeError, match=r"column 'job' holds text.*held numbers when the network was fitted"):
+    with pytest.raises(TypeError, match=r"column 'job' holds text.*held none when the network was fitted"):
         numbered.predict(people(pandas))
 
 
