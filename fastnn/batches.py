@@ -188,13 +188,13 @@ class Batches:
                 "load_state_dict"
             )
 
-    def take_again(self, epochs: int, steps: int) -> Any:
-        """Go over what was taken in so many epochs, and steps of the next; the last batch."""
+    def take_again(self, epochs: int, steps: int, look: Callable[[Any], Any]) -> Any:
+        """Go over what was taken in so many epochs, and steps of the next; what `look` saw in the last batch."""
         last = None
         for epoch in range(epochs + 1):
             step = 0
             while (epoch < epochs or step < steps) and (found := self.next(step)) is not END:
-                last = found
+                last = look(found)  # now: its arrays may be used again for the next one
                 step += 1
             if epoch == epochs and step < steps:
                 raise ValueError(

@@ -110,12 +110,17 @@ class CheckpointFiles:
         self.newest = os.path.realpath(path)
         self.previous = self.newest + ".previous"
         self._newest_is_good = True  # and therefore worth keeping when the next one comes
+        self._is_first = True
 
     def check(self, resume: bool) -> None:
         """Whether files can be written there, and overwrite nothing else."""
         folder = os.path.dirname(self.newest)
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"checkpoint is {self.newest!r}, but there is no folder {folder!r}")
+        if not (resume and os.path.exists(self.newest)) and not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(
+                f"checkpoint is {self.newest!r}, but nothing may be written into the folder {folder!r}"
+            )
         for path in (self.newest, self.previous):
             if os.path.exists(path) and not os.path.isfile(path):
                 raise ValueError(f"checkpoint: {path} is no file, and will not be replaced by one")
@@ -127,6 +132,9 @@ class CheckpointFiles:
 
     def write(self, content: bytes) -> None:
         """The newest becomes the one before."""
+        if self._is_first:
+            files.clear(self.newest)
+            self._is_first = False
         files.write_whole(self.newest, content, self.previous if self._newest_is_good else None)
         self._newest_is_good = True
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ KEY = "fastnn"
 DIGEST = "~sha256"  # sorts last, and as bytes it is stored behind the numbers
 DIGEST_BYTES = 32
 LONGEST_HEADER = 16 << 20
+LONGEST_NAME = 40  # of a file, within that of the one it is written to first
 
 
 def to_bytes(
@@ -252,7 +254,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes, keep_as: str | Non
     folder, name = os.path.split(target)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder!r}", given)
-    temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.part")  # no longer than names may be
+    temporary = os.path.join(folder, f".{name[:LONGEST_NAME]}.{os.urandom(6).hex()}.part")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
@@ -270,6 +272,18 @@ def write_whole(path: str | os.PathLike[str], content: bytes, keep_as: str | Non
             raise OSError(error.errno, error.strerror, given) from None
         raise
     _sync_folder(folder)
+
+
+def clear(path: str) -> None:
+    """Remove what a kill left of writing this very file: nobody else is writing it."""
+    folder, name = os.path.split(path)
+    if len(name) > LONGEST_NAME:  # of which file they were is not to be seen
+        return
+    pattern = re.compile(re.escape(f".{name}.") + "[0-9a-f]{12}[.]part")
+    with suppress(OSError):
+        for found in os.listdir(folder):
+            if pattern.fullmatch(found):
+                os.unlink(os.path.join(folder, found))
 
 
 def _sync_folder(folder: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._memory import allocate
+from .inputs import count
 from .layers import Layer, all_parts
 from .tables import Table
 
@@ -136,6 +137,8 @@ def _open(x: Any, argument: str) -> Any:
         return nw.from_native(x, eager_only=True)
     except TypeError as error:
         hint = "call .collect() first" if hasattr(x, "collect") else "hand over an array"
+        if type(x).__name__ == "RecordBatch":
+            hint = "make it one, pyarrow.Table.from_batches([batch])"
         raise TypeError(f"{argument} is a {type(x).__name__}, which cannot be read as a table: {hint}") from error
     except Exception as error:  # of the library: columns that have the same name
         raise ValueError(f"{argument} cannot be read as a table: {error}") from error
@@ -174,9 +177,11 @@ def _numeric(column: Any, shown: str, argument: str) -> NDArray[Any]:
             "numeric=[...]), which gives each text a vector; or make numbers of it"
         )
     if not (column.dtype.is_numeric() or column.dtype == nw.Boolean):
+        if column.dtype == nw.Unknown:
+            _refuse_missing(column, shown)  # there is nothing else in a column without a type
         raise TypeError(
-            f"{shown} has dtype {column.dtype}, but numbers are needed: make numbers of it (such as the day of the "
-            "year of a date), or leave it out"
+            f"{shown} has dtype {_dtype(column)}, but numbers are needed: make numbers of it (such as the day of the "
+            f"year of a date), or leave it out{_hint(column)}"
         )
     _refuse_missing(column, shown)
     return _numbers(column, nw)
@@ -187,21 +192,30 @@ def _codes(column: Any, place: int, table: Table, shown: str, learns: bool) -> N
     nw = _narwhals(column, shown)
     missing = np.asarray(column.is_null().to_numpy(), np.bool_)
     if not _is_text(column, nw):
+        if column.dtype.is_float():
+            missing = missing | np.isnan(np.asarray(column.to_numpy(), np.float64))
+        if missing.all():  # of no type, or of floats, where there is nothing but missing values
+            return np.full(len(missing), -1, np.int8)
         if not (column.dtype.is_numeric() or column.dtype == nw.Boolean):
-            raise TypeError(f"{shown} has dtype {column.dtype}, but categories are whole numbers or text")
+            raise TypeError(
+                f"{shown} has dtype {_dtype(column)}, but categories are whole numbers or text{_hint(column)}"
+            )
         if place in table.texts:
             raise TypeError(f"{shown} has dtype {column.dtype}, but held text when the network was fitted")
         if column.dtype == nw.Boolean:
             column = column.cast(nw.Int8)
-        codes = _numbers(column.fill_null(-1) if missing.any() else column, nw)
-        return np.where(np.isnan(codes), -1, codes) if codes.dtype.kind == "f" else codes
-    if column.dtype != nw.String:
-        column = column.cast(nw.String)
+        codes = _numbers(column.fill_null(0) if missing.any() else column, nw)
+        if missing.any():
+            codes = codes.astype(np.result_type(codes, np.int8))  # -1 is no number without a sign
+            codes[missing] = -1
+        return codes
     values = column.to_list()
+    if column.dtype != nw.String:  # categories may be numbers, of another type where values are missing
+        values = [str(int(v) if isinstance(v, float) and v.is_integer() else v) for v in values]
     if learns:
         table.learn_texts(place, sorted({v for v, none in zip(values, missing, strict=True) if not none}), shown)
     elif place not in table.texts:
-        raise TypeError(f"{shown} holds text ({column.dtype}), but held numbers when the network was fitted")
+        raise TypeError(f"{shown} holds text ({column.dtype}), but held none when the network was fitted")
     number = {text: code for code, text in enumerate(table.texts[place])}
     codes = np.fromiter((number.get(v, -1) for v in values), np.float32, len(values))  # exact: below 2^24
     codes[missing] = -1
@@ -212,8 +226,22 @@ def _is_text(column: Any, nw: Any) -> bool:
     return any(column.dtype == kind for kind in (nw.String, nw.Categorical, nw.Enum))
 
 
+def _dtype(column: Any) -> str:
+    """What its library calls a type that narwhals has no word for."""
+    native = column.to_native()
+    own = getattr(native, "dtype", None) or getattr(native, "type", None)
+    return str(own if str(column.dtype) == "Unknown" and own is not None else column.dtype)
+
+
+def _hint(column: Any) -> str:
+    """What may help where pandas keeps Python's objects."""
+    return ". (pandas: X.convert_dtypes() may find out what it holds)" if str(column.dtype) == "Object" else ""
+
+
 def _numbers(column: Any, nw: Any) -> NDArray[Any]:
     """A column without missing values as NumPy has it."""
+    if column.dtype in (nw.Int128, nw.UInt128):  # which NumPy has not
+        column = column.cast(nw.Float64)
     values = np.asarray(column.to_numpy())
     if values.dtype.kind not in "biuf":  # decimals, and what pandas keeps as objects
         kind = nw.Boolean if column.dtype == nw.Boolean else nw.Float64
@@ -227,6 +255,6 @@ def _refuse_missing(column: Any, shown: str) -> None:
         missing = np.isnan(np.asarray(column.to_numpy(), np.float64))
     if missing.any():
         raise ValueError(
-            f"{shown} has {int(missing.sum())} missing values, the first in row {int(missing.argmax())}: fill them "
-            "(with the median of the column, say), or drop those rows; in a column of categories, Table takes them"
+            f"{shown} has {count(int(missing.sum()), 'missing value')}, the first in row {int(missing.argmax())}: fill "
+            "them (with the median of the column, say), or drop those rows; in a column of categories, Table takes them"
         )

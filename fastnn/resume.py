@@ -113,7 +113,9 @@ class Saver:
         new = self._identity(asked, epochs)
         if new["optimizer"] == {"kind": fit.optimizer.name, **run["optimizer"]}:
             new["optimizer"] = old["optimizer"]  # the same object again, after a callback changed it
-        wrong = list(differences(old, new))
+        names = found.model.get("feature_names")
+        wrong = [] if names is None or fit.names is None else list(differences(names, list(fit.names), "feature_names"))
+        wrong += differences(old, new)
         if wrong:
             more = f"; and {len(wrong) - DIFFERENCES_SHOWN} more" if len(wrong) > DIFFERENCES_SHOWN else ""
             raise ValueError(
@@ -177,6 +179,8 @@ class Saver:
         for name, values in zip(run["history"], tensors.get("run.history", ()), strict=True):
             net.history.history[name] = values.tolist()
         net.history.loss, net.history.optimizer, net.history.threads, net.history.remarks = run["about"]
+        if net.feature_names is None and (names := self._found.model.get("feature_names")) is not None:
+            net._feature_names = tuple(names)
         net.stop_training = true_or_false(run["stopped"], "stopped")
         self._first_permutation = whole_number(run["first_permutation"], "first_permutation", least=0)
         place = fit.place

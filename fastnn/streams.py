@@ -36,7 +36,7 @@ from .resume import Place
 from .runtime import choose_threads
 from .schedules import resolve_schedule
 from .snapshots import Snapshot
-from .stream_resume import StreamSaver
+from .stream_resume import StreamSaver, glimpse
 from .training import Fit, FitArguments
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class StreamFit(Fit):
         self.kept = Kept(bool(self.metrics))
         self.is_ahead = False  # whether the stream has brought a batch for which there was no step yet
         self._under_way: tuple[Batch, NDArray[Any] | None] | None = None
-        self.last: Any = None  # the batch of the last step, if there are checkpoints
+        self.last: Any = None  # what the batch of the last step is known by, if there are checkpoints
         self._fetched: Any = None
         if saver is not None:
             saver.catch_up()
@@ -222,7 +222,7 @@ class StreamFit(Fit):
         self.steps_done += 1
         self.kept.keep(batch, outputs)
         if self.saver is not None:
-            self.last = self._fetched
+            self.last = glimpse(self._fetched)
         native.steps_done, self._under_way, self.is_ahead = 0, None, False
 
     def _is_measured(self, step: int) -> bool:

@@ -271,6 +271,57 @@ def test_categorical_types():
         same(one, other)
 
 
+def test_categories_that_are_numbers_have_one_name():
+    """Where values are missing, pandas makes floats of whole numbers: 2 must not become "2.0"."""
+    pd = pytest.importorskip("pandas")
+    net = regressor(fn.Table(categorical=["rooms"]))
+    net.fit(pd.DataFrame({"rooms": pd.Series([2, 10, 3] * 10, dtype="category")}), Y, epochs=2, verbose=0)
+    assert net.layers[0].texts == {0: ("10", "2", "3")}
+    for rooms in ([2, 10, None, 3], [2.0, 10.0, None, 3.0]):
+        found = net.predict(pd.DataFrame({"rooms": pd.Series(rooms, dtype="category")}))
+        assert np.array_equal(found[[0, 1, 3]], net.predict(pd.DataFrame({"rooms": ["2", "10", "3"]})))
+        assert found[2] == net.predict(pd.DataFrame({"rooms": ["another"]}))[0]
+
+
+def nothing(make, kind):
+    """Two rows of people who have no job, as their libraries say it where they have nothing to tell the type from."""
+    missing = [np.nan] * 2 if kind == "NaN" else [None] * 2
+    return make({"job": missing, "age": [30.0, 40.0], "town": missing, "height": [1.7, 1.8]})
+
+
+@every
+@pytest.mark.parametrize("kind", ["null", "NaN"])
+def test_a_column_may_be_missing_as_a_whole(make, kind):
+    if kind == "NaN" and make is pandas_nullable:
+        pytest.skip("there it is null")
+    net = regressor(table())
+    net.fit(people(make), Y, epochs=1, verbose=0)
+    other = make({"job": ["pilot"] * 2, "age": [30.0, 40.0], "town": ["Bern"] * 2, "height": [1.7, 1.8]})
+    assert np.array_equal(net.predict(nothing(make, kind)), net.predict(other))
+    if kind == "null":
+        with pytest.raises((ValueError, TypeError), match=r"'job'.*(missing|Object|text)"):
+            regressor().fit(nothing(make, kind), Y[:2], verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["UInt8", "UInt64", "uint16[pyarrow]", "polars", "Int128", "arrow"])
+def test_missing_categories_of_numbers_without_a_sign(kind):
+    rooms = [1, None, 3, 0, 2] * (ROWS // 5)
+    if kind in ("polars", "Int128"):
+        pl = pytest.importorskip("polars")
+        frame = pl.DataFrame({"rooms": pl.Series(rooms, dtype=pl.UInt8 if kind == "polars" else pl.Int128)})
+    elif kind == "arrow":
+        pa = pytest.importorskip("pyarrow")
+        frame = pa.table({"rooms": pa.array(rooms, pa.uint32())})
+    else:
+        pd = pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+        frame = pd.DataFrame({"rooms": pd.Series(rooms, dtype=kind)})
+    net, one = regressor(fn.Table(categorical=["rooms"])), regressor(fn.Table(categorical=[0]))
+    net.fit(frame, Y, epochs=2, verbose=0)
+    one.fit(np.array([[-1 if room is None else room] for room in rooms]), Y, epochs=2, verbose=0)
+    same(one, net)
+
+
 @every
 def test_numbers_as_categories(make):
     rooms = [1, None, 3, 0, 2] * (ROWS // 5)
@@ -364,7 +415,7 @@ def test_tables_that_do_not_fit():
         net.predict(people(pandas).assign(job=3))
     numbered = regressor(fn.Table(categorical=["job"]))
     numbered.fit(people(pandas).assign(job=3), Y, epochs=1, verbose=0)
-    with pytest.raises(TypeError, match=r"column 'job' holds text.*held numbers when the network was fitted"):
+    with pytest.raises(TypeError, match=r"column 'job' holds text.*held none when the network was fitted"):
         numbered.predict(people(pandas))
 
 
@@ -374,6 +425,22 @@ def test_lazy_tables_and_columns_of_one_name():
         regressor().fit(pl.LazyFrame(NUMBERS), Y, verbose=0)
     with pytest.raises(ValueError, match="cannot be read as a table"):
         regressor().fit(pd.DataFrame(ARRAY, columns=["a", "a", "b"]), Y, verbose=0)
+
+
+def test_what_is_refused_says_what_may_help():
+    pd, pa = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    mixed = pd.DataFrame({"member": pd.Series([True, None] * (ROWS // 2), dtype=object)})
+    with pytest.raises(TypeError, match=r"'member' has dtype Object.*convert_dtypes"):
+        regressor().fit(mixed, Y, verbose=0)
+    with pytest.raises(TypeError, match=r"'member' has dtype Object.*convert_dtypes"):
+        regressor(fn.Table(categorical=["member"])).fit(mixed, Y, verbose=0)
+    regressor(fn.Table(categorical=["member"])).fit(mixed.convert_dtypes(), Y, epochs=1, verbose=0)
+    with pytest.raises(TypeError, match=r"'age' has dtype Sparse\[int64, 0\], but numbers are needed"):
+        regressor().fit(pd.DataFrame({"age": pd.arrays.SparseArray([0, 1, 2] * 10)}), Y, verbose=0)
+    with pytest.raises(ValueError, match="'age' has 1 missing value, the first in row 2"):
+        regressor().fit(pd.DataFrame({"age": [0, 1, None] + [1] * 27}), Y, verbose=0)
+    with pytest.raises(TypeError, match=r"X is a RecordBatch.*Table.from_batches"):
+        regressor().fit(pa.record_batch({"age": [0.0] * ROWS}), Y, verbose=0)
 
 
 def test_nothing_is_imported_for_arrays():

@@ -511,6 +511,29 @@ def test_another_run_is_named_and_nothing_changes(network, arguments, message, t
     fn.Sequential(layers(), seed=0).fit(**wide(), checkpoint=path, resume=True, threads=2)
 
 
+def test_the_names_of_columns_belong_to_the_run(tmp_path):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    path, frame = tmp_path / "run.ckpt", pd.DataFrame(X, columns=list("abcde"))
+
+    def train(features, **more):
+        net = fn.Sequential([fn.Dense(1)], seed=0)
+        net.fit(features, X[:, 0], verbose=0, checkpoint=path, **more)
+        return net
+
+    train(frame, epochs=2)
+    others = [
+        (frame.rename(columns={"b": "z"}), r"feature_names\[1\] was 'b' and is 'z'\. Give"),
+        (frame[list("bacde")], r"feature_names\[0\] was 'a' and is 'b'.*X has other numbers"),
+    ]
+    for other, found in others:
+        with pytest.raises(ValueError, match=found):
+            train(other, epochs=3, resume=True)
+    for features in (X, frame, X):  # without names they are those of the checkpoint, and stay in it
+        assert train(features, epochs=3, resume=True).feature_names == tuple("abcde")
+        assert fn.load(path).feature_names == tuple("abcde")
+
+
 def test_functions_are_told_apart_by_what_they_return(tmp_path):
     path = tmp_path / "run.ckpt"
     fit_plain(path, schedule=lambda step: 1.0)
@@ -693,6 +716,31 @@ def test_whatever_a_kill_leaves_is_gone_on_from(tmp_path, monkeypatch):
         net = fit_plain(fn.RunCheckpoint(folder / "run.ckpt", epochs=ONLY_AT_THE_END), epochs=2, resume=True)
         assert (net.params == straight.params).all()
         assert net.history.history["loss"] == straight.history.history["loss"]
+        assert {*os.listdir(folder)} <= {"run.ckpt", "run.ckpt.previous"}
+    assert any(name.endswith(".part") for found in left for name in found)
+
+
+def test_only_what_is_left_of_this_file_is_removed(tmp_path):
+    others = [".run.ckpt.part", ".run.ckpt.0123.part", ".xrun.ckpt.0123456789ab.part", ".run_ckpt.0123456789ab.part"]
+    long = "x" * files.LONGEST_NAME
+    others += [f".{long}.0123456789ab.part", ".run.ckpt.previous.0123456789ab.part"]
+    for name in [*others, ".run.ckpt.0123456789ab.part"]:
+        (tmp_path / name).write_bytes(b"")
+    fit_plain(tmp_path / "run.ckpt")
+    assert {*os.listdir(tmp_path)} == {*others, "run.ckpt"}
+    fit_plain(tmp_path / f"{long}.ckpt")  # of which it may be, or of another name that begins alike
+    assert {*os.listdir(tmp_path)} == {*others, "run.ckpt", f"{long}.ckpt"}
+
+
+def test_a_folder_that_may_not_be_written_into_is_refused_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "run.ckpt"
+    straight = fit_plain(path)
+    monkeypatch.setattr(os, "access", lambda folder, mode: False)
+    with pytest.raises(PermissionError, match=r"checkpoint is .*elsewhere\.ckpt', but nothing may be written into"):
+        fit_plain(tmp_path / "elsewhere.ckpt")
+    with pytest.raises(PermissionError, match="nothing may be written into"):
+        fit_plain(path)
+    assert (fit_plain(path, resume=True).params == straight.params).all()  # a finished run needs to write nothing
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")

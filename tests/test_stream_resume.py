@@ -174,6 +174,37 @@ def test_other_batches_are_seen(tmp_path):
     assert (net.params == run("list", schedule=None, callbacks=[]).params).all()
 
 
+@pytest.mark.parametrize("at", [4, 7, 8])
+def test_arrays_may_be_used_again(at, tmp_path):
+    """Ctrl-C comes while the next batch is made, where the last one was."""
+
+    def batches():
+        X, y = np.empty((5, 4)), np.empty(5, np.int64)
+        for number in range(4):
+            X[...], y[...] = -1.0, 0
+            taken.append(number)
+            if len(taken) == interrupted:
+                raise KeyboardInterrupt
+            X[...], y[...] = (part[:5] for part in stream_runs.BATCHES[number % 3][:2])
+            yield X, y
+        X[...] = np.nan
+
+    def train(**more):
+        net = fn.Sequential([fn.Dense(3, "softmax")], seed=0)
+        taken.clear()
+        net.fit(batches, epochs=3, verbose=0, **more)
+        return net.params
+
+    taken, interrupted = [], None
+    whole, path = train(), tmp_path / "run.ckpt"
+    interrupted = at
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint=path)
+    assert place(path.read_bytes()) == divmod(at - 1, 4)
+    interrupted = None
+    assert np.array_equal(train(checkpoint=path, resume=True), whole)
+
+
 def test_a_stream_in_a_random_order_is_refused(tmp_path):
     class Random:
         def __iter__(self):
