@@ -70,7 +70,10 @@ def file_path(value: object, argument: str = "path") -> str:
     if not isinstance(value, (str, os.PathLike)):
         hint = ": make it text with os.fsdecode" if isinstance(value, bytes) else ""
         raise TypeError(f"{argument} must be a path, not {type(value).__name__}{hint}")
-    return os.fsdecode(value)
+    path = os.fsdecode(value)
+    if not path:
+        raise ValueError(f"{argument} is empty, but the name of a file is needed")
+    return path
 
 
 def finite_copy(value: NDArray[Any], dtype: np.dtype[Any], argument: str) -> NDArray[Any]:

@@ -68,6 +68,8 @@ def numbers(x: object, argument: str) -> NDArray[Any]:
         array = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{argument} is not a regular array: its rows differ in length or kind") from error
+    if hasattr(x, "__next__"):
+        raise TypeError(f"{argument} is a {type(x).__name__}, but an array is needed here: fit alone takes streams")
     if array.dtype.kind not in "biuf":
         hint = ""
         if argument.startswith("y") and array.dtype.kind in "OUST":

@@ -272,6 +272,9 @@ def test_what_cannot_be_read_is_an_os_error_or_named(tmp_path):
         fn.load(tmp_path)
     with pytest.raises(TypeError):
         fn.load(5)
+    for call in (fn.load, fn.Sequential([fn.Dense(1)], inputs=1).save):
+        with pytest.raises(ValueError, match="path is empty"):
+            call("")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(ValueError, match=r"pipe is no file"):  # and does not wait for a writer

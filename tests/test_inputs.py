@@ -81,7 +81,7 @@ BAD_X = {
     "durations": (X.astype("m8[s]"), TypeError, ["X", "timedelta64", "real numbers"]),
     "records": (np.zeros(ROWS, [("a", "f4")]), TypeError, ["X", "'a'", "real numbers"]),
     "nothing": (None, TypeError, ["X", "real numbers"]),
-    "a generator": ((row for row in X), TypeError, ["X", "object"]),
+    "a generator": ((row for row in X), TypeError, ["X", "generator", "an array"]),
     "rows of several lengths": ([[1, 2], [3]], ValueError, ["X", "rows differ in length"]),
     "a sparse matrix": (Sparse(), TypeError, ["X", "sparse", "toarray()"]),
     "missing values": (np.ma.masked_less(X, 0), ValueError, ["X", "missing"]),
@@ -587,3 +587,10 @@ def test_impossible_batches_are_refused_at_once():
             call()
         assert everything(net) == before
     net.fit(X, LABELS, batch_size=2**62, epochs=1, verbose=0)  # more than all rows: all rows
+
+
+@pytest.mark.parametrize("call", ["predict", "jacobian", "forward"])
+def test_a_stream_is_refused_where_an_array_is_needed(call):
+    net = fn.Sequential([fn.Dense(2)], inputs=3, seed=0)
+    with pytest.raises(TypeError, match=r"^[Xx] is a generator, but an array is needed here: fit alone takes streams"):
+        getattr(net, call)(row for row in np.zeros((4, 3)))
