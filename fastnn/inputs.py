@@ -69,7 +69,9 @@ def numbers(x: object, argument: str) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"{argument} is not a regular array: its rows differ in length or kind") from error
     if hasattr(x, "__next__"):
-        raise TypeError(f"{argument} is a {type(x).__name__}, but an array is needed here: fit alone takes streams")
+        raise TypeError(
+            f"{argument} is a {type(x).__name__}, but an array is needed here: streams are for fit, evaluate and predict"
+        )
     if array.dtype.kind not in "biuf":
         hint = ""
         if argument.startswith("y") and array.dtype.kind in "OUST":
