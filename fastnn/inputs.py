@@ -70,7 +70,8 @@ def numbers(x: object, argument: str) -> NDArray[Any]:
         raise ValueError(f"{argument} is not a regular array: its rows differ in length or kind") from error
     if hasattr(x, "__next__"):
         raise TypeError(
-            f"{argument} is a {type(x).__name__}, but an array is needed here: streams are for fit, evaluate and predict"
+            f"{argument} is a {type(x).__name__}, but an array is needed here: streams are for fit, evaluate and "
+            "predict"
         )
     if array.dtype.kind not in "biuf":
         hint = ""

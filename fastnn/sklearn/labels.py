@@ -16,6 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 Kind = Literal["binary", "multiclass", "multilabel"]
+OF_CLASSES = ("binary", "multiclass", "multiclass-multioutput", "multilabel-indicator")  # scikit-learn's kinds of y
 
 
 class Labels:
@@ -44,8 +45,9 @@ class Labels:
     @classmethod
     def of(cls, y: Any) -> Labels:
         """The labels of targets, or of a list of all classes."""
-        check_classification_targets(y)
         found = type_of_target(y)
+        if found not in OF_CLASSES:
+            check_classification_targets(y)  # says what is wrong
         if found == "multiclass-multioutput":
             raise ValueError(
                 "y has several columns of classes: use one column, columns of 0 and 1 (multi-label), or "
@@ -53,7 +55,7 @@ class Labels:
             )
         if found == "multilabel-indicator":
             return cls("multilabel", np.arange(y.shape[1]))
-        classes = unique_labels(y)
+        classes = np.unique(y) if isinstance(y, np.ndarray) else unique_labels(y)
         return cls("multiclass" if len(classes) > 2 else "binary", classes)
 
     @property
@@ -67,10 +69,10 @@ class Labels:
             if not type_of_target(y).startswith("multilabel") or y.shape[1] != len(self.classes):
                 raise ValueError(f"y must have {len(self.classes)} columns of 0 and 1 as in the first fit")
             return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
-        unknown = np.setdiff1d(y, self.classes)
-        if unknown.size:
-            raise ValueError(f"y has classes {unknown} that are not among the known classes {self.classes}")
         places: NDArray[Any] = np.searchsorted(self.classes, y)
+        if (self.classes[np.minimum(places, len(self.classes) - 1)] != y).any():
+            unknown = np.setdiff1d(y, self.classes)
+            raise ValueError(f"y has classes {unknown} that are not among the known classes {self.classes}")
         return places
 
     def chosen(self, outputs: NDArray[Any]) -> NDArray[Any]:
