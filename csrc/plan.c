@@ -98,9 +98,12 @@ static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_f
 }
 
 /* Rows of a weight that are no longer than this are read where they lie as fast as from panels; and so are all by one
- * thread, while there are few tiles to use a panel. */
+ * thread, while there are few tiles to use a panel. Where a panel is as narrow as a cache line, its rows each lie in
+ * two lines of a weight, which is too many unless the weight is small. */
 #define SHORT_ROW_BYTES 512
 #define FEW_ROWS 32
+#define NARROW_PANEL_BYTES 64
+#define SMALL_WEIGHT_BYTES (128 * 1024)
 
 /* Whether a weight is packed before it is multiplied. Training does it anew after each update. A prediction packs once,
  * but a panel must be used by some tiles before it has earned its making, and that only where rows are so far apart
@@ -112,7 +115,9 @@ static int pays_to_pack(const FNN_TYPED(fnn_kernels) * kernels, const fnn_segmen
     if (use == FNN_USE_PREDICTOR) return 1;
     if (use == FNN_USE_PREDICT)
         return batch >= 10 * kernels->tile_rows && row_bytes > 2048 && (row_bytes > 8192 || row_bytes % 2048 == 0);
-    return row_bytes > SHORT_ROW_BYTES && (batch > FEW_ROWS || threads > 1);
+    const int narrow = kernels->panel_columns * (ptrdiff_t)sizeof(real) <= NARROW_PANEL_BYTES;
+    const int fast_as_it_is = row_bytes <= SHORT_ROW_BYTES && !(narrow && weight->rows > SMALL_WEIGHT_BYTES / row_bytes);
+    return !fast_as_it_is && (batch > FEW_ROWS || threads > 1);
 }
 
 static int readers_of(const fnn_network *network, int32_t buffer) {

@@ -20,13 +20,13 @@ static void matmul_transposed(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real 
 }
 
 /* Of fewer rows, a low tile has chains that wait as long. */
-#define FEWEST_QUARTER_ROWS 12
+#define FEWEST_ROWS_OF_FOUR 12
 
-/* Columns behind the last whole vector that fit into a quarter of one share a register with those of other rows. */
-static ptrdiff_t columns_in_quarters(ptrdiff_t m, ptrdiff_t n) {
-#if defined(VF_QUARTERS)
+/* Up to four columns behind the last whole vector share a register with those of other rows. */
+static ptrdiff_t columns_in_fours(ptrdiff_t m, ptrdiff_t n) {
+#if defined(VF_FOURS)
     const ptrdiff_t tail = n % VF_LANES;
-    return n > VF_LANES && tail <= QUARTER && m >= FEWEST_QUARTER_ROWS ? tail : 0;
+    return n > VF_LANES && tail <= FOUR && m >= FEWEST_ROWS_OF_FOUR ? tail : 0;
 #else
     (void)m, (void)n;
     return 0;
@@ -36,11 +36,11 @@ static ptrdiff_t columns_in_quarters(ptrdiff_t m, ptrdiff_t n) {
 static void matmul(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb,
                    ptrdiff_t panel_stride, const real *start, real *c, ptrdiff_t ldc,
                    const FNN_TYPED(fnn_epilogue) * epilogue, const fnn_soon *soon) {
-    const ptrdiff_t tail = columns_in_quarters(m, n), whole = n - tail;
+    const ptrdiff_t tail = columns_in_fours(m, n), whole = n - tail;
     product(0, m, whole, k, a, lda, b, ldb, panel_stride, start, 0, c, ldc, epilogue, soon);
-#if defined(VF_QUARTERS)
+#if defined(VF_FOURS)
     if (!tail) return;
-    matmul_quarters(m, tail, k, a, lda, b + whole / PANEL * panel_stride + whole % PANEL, ldb,
+    matmul_fours(m, tail, k, a, lda, b + whole / PANEL * panel_stride + whole % PANEL, ldb,
                     start ? start + whole : NULL, c + whole, ldc);
     apply_to(epilogue, 0, whole, m, tail, c + whole, ldc);
 #endif

@@ -239,7 +239,7 @@ FNN_INLINE int update(const update_batch *batch, const int special, const int st
     vf check = vf_zero();
     ptrdiff_t i = 0;
     for (; i + VF_LANES <= b.n; i += VF_LANES) {
-        if (VF_LANES > 1) fnn_prefetch_to_write(b.params + i + UPDATE_AHEAD * VF_LANES);
+        if (VF_ASKS_AHEAD) fnn_prefetch_to_write(b.params + i + UPDATE_AHEAD * VF_LANES);
         check = update_vector(&b, &r, i, 1, special, states, rule, check);
     }
     if (i < b.n) check = update_vector(&b, &r, i, 0, special, states, rule, check);

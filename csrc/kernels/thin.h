@@ -123,86 +123,84 @@ static void matmul_transposed_thin(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const 
 #undef THIN_CASE
 }
 
-#if defined(VF_QUARTERS)
+#if defined(VF_FOURS)
 
-/* ---- lanes over four rows and four columns -------------------------------------------------------------------- */
+/* ---- lanes over a few rows and four columns ------------------------------------------------------------------- */
 
-enum { QUARTER = VF_LANES / 4, MOST_GROUPS = 8 };
+enum { FOUR = 4, ROWS_TOGETHER = VF_LANES / FOUR, MOST_REGISTERS = 8 };
 
-/* c (rows, units) = start + a.b for up to QUARTER units: a register has four rows, each in a quarter. The last group of
- * four may overlap the one before: both find the same. masked: fewer units, behind which b may end. */
-FNN_INLINE void quarter_rows(const int groups, const int masked, ptrdiff_t rows, ptrdiff_t units, ptrdiff_t k,
+/* c (rows, units) = start + a.b for up to four units: a register has ROWS_TOGETHER rows, and so has each in turn. The
+ * rows of the last may overlap those of the one before: both find the same. masked: fewer units, behind which b may
+ * end. */
+FNN_INLINE void rows_of_fours(const int registers, const int masked, ptrdiff_t rows, ptrdiff_t units, ptrdiff_t k,
                              const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb, const real *start, real *c,
                              ptrdiff_t ldc) {
-    const real *from[MOST_GROUPS];
-    vf sum[MOST_GROUPS];
-    const vf first = start ? vf_same_quarters(start, units) : vf_zero();
+    const real *from[MOST_REGISTERS];
+    vf sum[MOST_REGISTERS];
+    const vf first = start ? vf_same_fours(start, units) : vf_zero();
 #pragma GCC unroll 8
-    for (int g = 0; g < groups; g++) {
-        from[g] = a + (g < groups - 1 ? 4 * g : rows - 4) * lda;
-        sum[g] = first;
+    for (int r = 0; r < registers; r++) {
+        from[r] = a + (r < registers - 1 ? ROWS_TOGETHER * r : rows - ROWS_TOGETHER) * lda;
+        sum[r] = first;
     }
     ptrdiff_t l = 0;
-    for (; l + QUARTER <= k; l += QUARTER) {
-        vf row[QUARTER];
+    for (; l + FOUR <= k; l += FOUR) {
+        vf row[FOUR];
 #pragma GCC unroll 4
-        for (int e = 0; e < QUARTER; e++) {
-            const real *at = b + (l + e) * ldb;
-            row[e] = vf_same_quarters(at, masked ? units : QUARTER);
-        }
+        for (int e = 0; e < FOUR; e++) row[e] = vf_same_fours(b + (l + e) * ldb, masked ? units : FOUR);
 #pragma GCC unroll 8
-        for (int g = 0; g < groups; g++) {
-            const vf x = vf_quarters(from[g] + l, lda);
-            sum[g] = vf_fma(vf_spread(x, 0), row[0], sum[g]);
-            sum[g] = vf_fma(vf_spread(x, 1), row[1], sum[g]);
-            sum[g] = vf_fma(vf_spread(x, 2), row[2], sum[g]);
-            sum[g] = vf_fma(vf_spread(x, 3), row[3], sum[g]);
+        for (int r = 0; r < registers; r++) {
+            const vf x = vf_fours(from[r] + l, lda);
+            sum[r] = vf_fma(vf_spread(x, 0), row[0], sum[r]);
+            sum[r] = vf_fma(vf_spread(x, 1), row[1], sum[r]);
+            sum[r] = vf_fma(vf_spread(x, 2), row[2], sum[r]);
+            sum[r] = vf_fma(vf_spread(x, 3), row[3], sum[r]);
         }
     }
     for (; l < k; l++) {
-        const vf row = vf_same_quarters(b + l * ldb, masked ? units : QUARTER);
+        const vf row = vf_same_fours(b + l * ldb, masked ? units : FOUR);
 #pragma GCC unroll 8
-        for (int g = 0; g < groups; g++) {
+        for (int r = 0; r < registers; r++) {
             real x[VF_LANES];
-            for (int i = 0; i < VF_LANES; i++) x[i] = from[g][i / QUARTER * lda + l];
-            sum[g] = vf_fma(vf_load(x), row, sum[g]);
+            for (int i = 0; i < VF_LANES; i++) x[i] = from[r][i / FOUR * lda + l];
+            sum[r] = vf_fma(vf_load(x), row, sum[r]);
         }
     }
 #pragma GCC unroll 8
-    for (int g = 0; g < groups; g++) {
+    for (int r = 0; r < registers; r++) {
         real lanes[VF_LANES];
-        real *to = c + (g < groups - 1 ? 4 * g : rows - 4) * ldc;
-        vf_store(lanes, sum[g]);
-        for (ptrdiff_t i = 0; i < 4; i++)
-            for (ptrdiff_t j = 0; j < units; j++) to[i * ldc + j] = lanes[i * QUARTER + j];
+        real *to = c + (r < registers - 1 ? ROWS_TOGETHER * r : rows - ROWS_TOGETHER) * ldc;
+        vf_store(lanes, sum[r]);
+        for (ptrdiff_t i = 0; i < ROWS_TOGETHER; i++)
+            for (ptrdiff_t j = 0; j < units; j++) to[i * ldc + j] = lanes[i * FOUR + j];
     }
 }
 
-FNN_INLINE void quarter_blocks(const int masked, ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a,
+FNN_INLINE void blocks_of_fours(const int masked, ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a,
                                ptrdiff_t lda, const real *b, ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
-    const ptrdiff_t most = 4 * MOST_GROUPS, n_blocks = (m + most - 1) / most;
+    const ptrdiff_t most = ROWS_TOGETHER * MOST_REGISTERS, n_blocks = (m + most - 1) / most;
     for (ptrdiff_t block = 0; block < n_blocks; block++) {
         const ptrdiff_t begin = m * block / n_blocks, rows = m * (block + 1) / n_blocks - begin;
-#define GROUPS_CASE(groups)                                                                                       \
-    case groups:                                                                                                  \
-        quarter_rows(groups, masked, rows, units, k, a + begin * lda, lda, b, ldb, start, c + begin * ldc, ldc); \
+#define REGISTERS_CASE(n)                                                                                     \
+    case n:                                                                                                   \
+        rows_of_fours(n, masked, rows, units, k, a + begin * lda, lda, b, ldb, start, c + begin * ldc, ldc); \
         break;
-        switch ((rows + 3) / 4) {
-            GROUPS_CASE(1) GROUPS_CASE(2) GROUPS_CASE(3) GROUPS_CASE(4)
-            GROUPS_CASE(5) GROUPS_CASE(6) GROUPS_CASE(7) GROUPS_CASE(8)
+        switch ((rows + ROWS_TOGETHER - 1) / ROWS_TOGETHER) {
+            REGISTERS_CASE(1) REGISTERS_CASE(2) REGISTERS_CASE(3) REGISTERS_CASE(4)
+            REGISTERS_CASE(5) REGISTERS_CASE(6) REGISTERS_CASE(7) REGISTERS_CASE(8)
             default: break;
         }
-#undef GROUPS_CASE
+#undef REGISTERS_CASE
     }
 }
 
-/* c (m, units) = start + a.b for at least four rows and at most QUARTER units: the chains of matmul. */
-static void matmul_quarters(ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
+/* c (m, units) = start + a.b for at least ROWS_TOGETHER rows and at most four units: the chains of matmul. */
+static void matmul_fours(ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
                             ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
-    if (units == QUARTER)
-        quarter_blocks(0, m, units, k, a, lda, b, ldb, start, c, ldc);
+    if (units == FOUR)
+        blocks_of_fours(0, m, units, k, a, lda, b, ldb, start, c, ldc);
     else
-        quarter_blocks(1, m, units, k, a, lda, b, ldb, start, c, ldc);
+        blocks_of_fours(1, m, units, k, a, lda, b, ldb, start, c, ldc);
 }
 
 #endif

@@ -13,9 +13,8 @@
 #include "../simd/simd.h"
 #include "kernels.h"
 
-/* Pieces of memory that one tile may ask for. Portable kernels ask for nothing: one lane is too slow to wait for it. */
+/* Pieces of memory that one tile may ask for. */
 #define MOST_AHEAD 16
-#define ASKS_AHEAD (VF_LANES > 1)
 
 /* Two columns of accumulators, two registers for b, two for what is broadcast: 14 rows with 32 registers, 6 with 16. */
 #define TILE_ROWS ((VF_REGISTERS - 4) / 2)
@@ -38,40 +37,96 @@ typedef struct {
     ptrdiff_t n_ahead, ahead_step;
 } tile_arguments;
 
+/* Of memory that comes at once when one byte of it is asked for. */
+#define SMALLEST_LINE 64
+
 /* Chains shorter than this are over before anything asked for could arrive. */
 #define SHORTEST_AHEAD 65
 
-/* Steps first .. last - 1 over k, whose accumulators stay in registers. ahead: NULL, or what to ask for. */
-FNN_INLINE void tile_steps(const int height, const int vectors, const int masked, const int by_columns,
-                           const int asks_ahead, const tile_arguments *t, ptrdiff_t first, ptrdiff_t last,
-                           const char *ahead, vm mask, vf (*sum)[2]) {
-    const ptrdiff_t lda = t->lda, ldb = t->ldb, ahead_step = t->ahead_step;
-    const real *a = t->a + first * (by_columns ? lda : 1), *b = t->b + first * ldb;
-    for (ptrdiff_t l = last - first; l > 0; l--) {
-        vf row[2];
+/* One step over k: sum[i] += element[i][at] . b. in_place: see vf_accumulate. */
+FNN_INLINE void tile_step(const int height, const int vectors, const int masked, const int in_place,
+                          const real *const *element, ptrdiff_t at, const real *b, vm mask, vf (*sum)[2]) {
+    vf row[2];
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) {
-            const real *from = b + v * VF_LANES;
-            row[v] = masked && v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
-        }
+    for (int v = 0; v < vectors; v++) {
+        const real *from = b + v * VF_LANES;
+        row[v] = masked && v == vectors - 1 ? vf_load_first(from, mask) : vf_load(from);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < height; i++) {
+        const vf x = vf_set1(element[i][at]);
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            sum[i][v] = in_place ? vf_accumulate(x, row[v], sum[i][v]) : vf_fma(x, row[v], sum[i][v]);
+    }
+}
+
+/* Where a tile reads in its next step, and what it asks for. */
+typedef struct {
+    const real *a, *b;
+    const char *ahead;
+} tile_place;
+
+/* The next steps, at most so many, VF_UNROLLED at a time, which leaves little to do beside the multiply-adds; returns
+ * how many are left. They ask for memory once each time: that must be enough. */
+FNN_INLINE ptrdiff_t unrolled_steps(const int height, const int by_columns, const tile_arguments *t, ptrdiff_t left,
+                                    tile_place *at, vf (*sum)[2]) {
+    const ptrdiff_t lda = t->lda, ldb = t->ldb;
+    const real *element[TILE_ROWS];
+    if (VF_UNROLLED * t->ahead_step > SMALLEST_LINE) return left;
+    if (!by_columns) {
 #pragma GCC unroll 16
         for (int i = 0; i < height; i++) {
-            const vf x = vf_set1(by_columns ? a[i] : a[i * lda]);
-#pragma GCC unroll 2
-            for (int v = 0; v < vectors; v++) sum[i][v] = vf_fma(x, row[v], sum[i][v]);
+            element[i] = at->a + i * lda;
+            fnn_forget(element[i]);
         }
+    }
+    ptrdiff_t l = 0;
+    for (; left >= VF_UNROLLED; left -= VF_UNROLLED, l += VF_UNROLLED) {
+#pragma GCC unroll 4
+        for (int u = 0; u < VF_UNROLLED; u++) {
+            if (by_columns) {
+#pragma GCC unroll 16
+                for (int i = 0; i < height; i++) element[i] = at->a + i;
+                at->a += lda;
+                fnn_forget(at->a);
+            }
+            tile_step(height, 2, 0, 1, element, by_columns ? 0 : l + u, at->b, vm_first(VF_LANES), sum);
+            at->b += ldb;
+            fnn_forget(at->b);
+        }
+        fnn_prefetch(at->ahead);
+        at->ahead += VF_UNROLLED * t->ahead_step;
+    }
+    if (!by_columns) at->a += l;
+    return left;
+}
+
+/* Steps first .. last - 1 over k, whose accumulators stay in registers. ahead: NULL, or what to ask for. */
+FNN_INLINE void tile_steps(const int height, const int vectors, const int masked, const int by_columns,
+                           const int unrolled, const int asks_ahead, const tile_arguments *t, ptrdiff_t first, ptrdiff_t last,
+                           const char *ahead, vm mask, vf (*sum)[2]) {
+    const ptrdiff_t lda = t->lda, ldb = t->ldb, ahead_step = t->ahead_step;
+    tile_place at = {t->a + first * (by_columns ? lda : 1), t->b + first * ldb, ahead};
+    ptrdiff_t left = last - first;
+    if (unrolled) left = unrolled_steps(height, by_columns, t, left, &at, sum);
+    for (; left > 0; left--) {
+        const real *element[TILE_ROWS];
+#pragma GCC unroll 16
+        for (int i = 0; i < height; i++) element[i] = at.a + (by_columns ? i : i * lda);
+        tile_step(height, vectors, masked, 0, element, 0, at.b, mask, sum);
         if (asks_ahead) {
-            fnn_prefetch(ahead);
-            ahead += ahead_step;
+            fnn_prefetch(at.ahead);
+            at.ahead += ahead_step;
         }
-        a += by_columns ? lda : 1;
-        b += ldb;
+        at.a += by_columns ? lda : 1;
+        at.b += ldb;
     }
 }
 
 /* c (height, columns) = start + a.b; a is read by rows (a[i.lda + l]) or by columns (a[l.lda + i]). masked: the last
  * vector is partial. */
-FNN_INLINE void tile(const int height, const int vectors, const int masked, const int by_columns,
+FNN_INLINE void tile(const int height, const int vectors, const int masked, const int by_columns, const int unrolled,
                      const tile_arguments *t) {
     const ptrdiff_t ldc = t->ldc;
     real *c = t->c;
@@ -103,12 +158,12 @@ FNN_INLINE void tile(const int height, const int vectors, const int masked, cons
         }
     }
     const ptrdiff_t n_ahead = t->n_ahead;
-    if (!ASKS_AHEAD || n_ahead == 0) {
-        tile_steps(height, vectors, masked, by_columns, 0, t, 0, t->k, NULL, mask, sum);
+    if (!VF_ASKS_AHEAD || n_ahead == 0) {
+        tile_steps(height, vectors, masked, by_columns, 0, 0, t, 0, t->k, NULL, mask, sum);
     } else {
         for (ptrdiff_t p = 0, first = 0; p < n_ahead; p++) {
             const ptrdiff_t last = p + 1 < n_ahead ? t->k * (p + 1) / n_ahead : t->k;
-            tile_steps(height, vectors, masked, by_columns, 1, t, first, last, t->ahead[p], mask, sum);
+            tile_steps(height, vectors, masked, by_columns, unrolled, 1, t, first, last, t->ahead[p], mask, sum);
             first = last;
         }
     }
@@ -130,12 +185,12 @@ typedef void (*tile_function)(const tile_arguments *);
 /* One function per height, so that each is compiled with constant sizes; the six kinds are the three column forms
  * (two vectors, two with the last masked, one masked) by the two ways to read a. */
 #define TILE_KINDS(height)                                                                            \
-    static void tile_rows_2_##height(const tile_arguments *t) { tile(height, 2, 0, 0, t); }           \
-    static void tile_rows_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 0, t); }          \
-    static void tile_rows_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 0, t); }          \
-    static void tile_columns_2_##height(const tile_arguments *t) { tile(height, 2, 0, 1, t); }        \
-    static void tile_columns_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 1, t); }       \
-    static void tile_columns_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 1, t); }
+    static void tile_rows_2_##height(const tile_arguments *t) { tile(height, 2, 0, 0, 0, t); }           \
+    static void tile_rows_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 0, 0, t); }          \
+    static void tile_rows_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 0, 0, t); }          \
+    static void tile_columns_2_##height(const tile_arguments *t) { tile(height, 2, 0, 1, 0, t); }        \
+    static void tile_columns_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 1, 0, t); }       \
+    static void tile_columns_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 1, 0, t); }
 #define LOW_HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #if VF_REGISTERS >= 32
 #define HEIGHTS(X) LOW_HEIGHTS(X) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
@@ -155,6 +210,32 @@ static const tile_function tiles[2][3][TILE_ROWS] = {
     {{HEIGHTS(ENTRY_ROWS_2)}, {HEIGHTS(ENTRY_ROWS_2M)}, {HEIGHTS(ENTRY_ROWS_1M)}},
     {{HEIGHTS(ENTRY_COLUMNS_2)}, {HEIGHTS(ENTRY_COLUMNS_2M)}, {HEIGHTS(ENTRY_COLUMNS_1M)}},
 };
+
+#if VF_UNROLLED > 1
+/* High whole tiles of long chains, as functions of their own, so that short chains do not pay for them:
+ * unrolled_tiles[by_columns][height - LOWEST_UNROLLED] */
+#define LOWEST_UNROLLED 4
+#define UNROLLED_TILES(height)                                                                   \
+    static void unrolled_rows_##height(const tile_arguments *t) { tile(height, 2, 0, 0, 1, t); } \
+    static void unrolled_columns_##height(const tile_arguments *t) { tile(height, 2, 0, 1, 1, t); }
+UNROLLED_TILES(4)
+UNROLLED_TILES(5)
+UNROLLED_TILES(6)
+static const tile_function unrolled_tiles[2][TILE_ROWS - LOWEST_UNROLLED + 1] = {
+    {unrolled_rows_4, unrolled_rows_5, unrolled_rows_6},
+    {unrolled_columns_4, unrolled_columns_5, unrolled_columns_6},
+};
+#endif
+
+static tile_function tile_for(const int by_columns, int form, ptrdiff_t height, ptrdiff_t k) {
+#if VF_UNROLLED > 1
+    if (form == 0 && height >= LOWEST_UNROLLED && k >= SHORTEST_AHEAD)
+        return unrolled_tiles[by_columns][height - LOWEST_UNROLLED];
+#else
+    (void)k;
+#endif
+    return tiles[by_columns][form][height - 1];
+}
 
 /* What tile number nth of a panel asks for ahead: other threads, perhaps on another part of the chip, have written much
  * of what a product reads, and a processor does not see far enough by itself. By rows, every tile asks for its share of
@@ -230,10 +311,12 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
     const ptrdiff_t low = m / n_tiles, n_high = m % n_tiles; /* n_high tiles have low + 1 rows */
     tile_arguments t = {.k = k, .lda = lda, .ldb = ldb, .ldc = ldc, .accumulate = accumulate};
     ptrdiff_t asked = 0, tiles_left = n_tiles * ((n + PANEL - 1) / PANEL); /* of soon */
-    if (ASKS_AHEAD && soon) touch_pages(soon);
+    if (VF_ASKS_AHEAD && soon) touch_pages(soon);
     for (ptrdiff_t j = 0; j < n; j += PANEL) {
         const ptrdiff_t left = n - j, columns = left < PANEL ? left : PANEL;
         const int form = left >= PANEL ? 0 : left > VF_LANES ? 1 : 2;
+        const tile_function low_tile = tile_for(by_columns, form, low, k);
+        const tile_function high_tile = n_high ? tile_for(by_columns, form, low + 1, k) : low_tile;
         t.b = b + j / PANEL * panel_stride;
         t.start = start ? start + j : NULL;
         t.columns = form == 2 ? columns : columns - VF_LANES;
@@ -242,10 +325,10 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
             t.a = by_columns ? a + i : a + i * lda;
             t.c = c + i * ldc + j;
             t.n_ahead = 0;
-            if (ASKS_AHEAD && k >= SHORTEST_AHEAD)
+            if (VF_ASKS_AHEAD && k >= SHORTEST_AHEAD)
                 ask_ahead(by_columns, &t, nth, n_tiles, height, j == 0, left > PANEL ? t.b + panel_stride : NULL);
-            if (ASKS_AHEAD && soon) asked += ask_soon(&t, soon, asked, tiles_left--);
-            tiles[by_columns][form][height - 1](&t);
+            if (VF_ASKS_AHEAD && soon) asked += ask_soon(&t, soon, asked, tiles_left--);
+            (nth < n_high ? high_tile : low_tile)(&t);
             apply_to(epilogue, i, j, height, columns, t.c, ldc);
             i += height;
         }

@@ -10,6 +10,7 @@
 #include <immintrin.h>
 
 #define VF_REGISTERS 16
+#define VF_UNROLLED 4
 
 #if FNN_REAL == 32
 
@@ -31,6 +32,15 @@ FNN_INLINE vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 FNN_INLINE vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
 FNN_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 FNN_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+FNN_INLINE vf vf_accumulate(vf a, vf b, vf c)
+{
+#if defined(__GNUC__) /* left to itself, gcc sends accumulators from register to register and to the stack */
+    __asm__ volatile("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b) : "memory");
+    return c;
+#else
+    return vf_fma(a, b, c);
+#endif
+}
 FNN_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 FNN_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 FNN_INLINE vf vf_neg(vf a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
@@ -95,6 +105,19 @@ FNN_INLINE real real_fma(real a, real b, real c)
     return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
 }
 
+#define VF_FOURS
+FNN_INLINE vf vf_fours(const real *p, ptrdiff_t ld)
+{
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + ld), 1);
+}
+FNN_INLINE vf vf_same_fours(const real *p, ptrdiff_t n)
+{
+    __m128i first = _mm_cmpgt_epi32(_mm_set1_epi32((int)n), _mm_setr_epi32(0, 1, 2, 3));
+    __m128 four = n >= 4 ? _mm_loadu_ps(p) : _mm_maskload_ps(p, first);
+    return _mm256_set_m128(four, four);
+}
+#define vf_spread(v, i) _mm256_permute_ps(v, (i) * 0x55)
+
 #else /* FNN_REAL == 64 */
 
 #define VF_LANES 4
@@ -115,6 +138,15 @@ FNN_INLINE vf vf_div(vf a, vf b) { return _mm256_div_pd(a, b); }
 FNN_INLINE vf vf_sqrt(vf a) { return _mm256_sqrt_pd(a); }
 FNN_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_pd(a, b, c); }
 FNN_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_pd(a, b, c); }
+FNN_INLINE vf vf_accumulate(vf a, vf b, vf c)
+{
+#if defined(__GNUC__) /* left to itself, gcc sends accumulators from register to register and to the stack */
+    __asm__ volatile("vfmadd231pd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b) : "memory");
+    return c;
+#else
+    return vf_fma(a, b, c);
+#endif
+}
 FNN_INLINE vf vf_max(vf a, vf b) { return _mm256_max_pd(a, b); }
 FNN_INLINE vf vf_min(vf a, vf b) { return _mm256_min_pd(a, b); }
 FNN_INLINE vf vf_neg(vf a) { return _mm256_xor_pd(a, _mm256_set1_pd(-0.0)); }

@@ -90,16 +90,15 @@ FNN_INLINE real real_fma(real a, real b, real c)
     return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
 }
 
-/* Four rows side by side: elements p[q.ld .. q.ld + 3] in quarter q. */
-#define VF_QUARTERS
-FNN_INLINE vf vf_quarters(const real *p, ptrdiff_t ld)
+#define VF_FOURS
+FNN_INLINE vf vf_fours(const real *p, ptrdiff_t ld)
 {
     vf v = _mm512_castps128_ps512(_mm_loadu_ps(p));
     v = _mm512_insertf32x4(v, _mm_loadu_ps(p + ld), 1);
     v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 2 * ld), 2);
     return _mm512_insertf32x4(v, _mm_loadu_ps(p + 3 * ld), 3);
 }
-FNN_INLINE vf vf_same_quarters(const real *p, ptrdiff_t n)
+FNN_INLINE vf vf_same_fours(const real *p, ptrdiff_t n)
 {
     if (n >= 4) return _mm512_broadcast_f32x4(_mm_loadu_ps(p));
     return _mm512_broadcast_f32x4(_mm_maskz_loadu_ps((__mmask8)((1 << n) - 1), p));

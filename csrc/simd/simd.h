@@ -26,10 +26,13 @@
  *   vf_select(m, a, b)        m ? a : b
  *   v16                       16 lanes in as many registers as that takes: for sums over lanes
  *   real_fma(a, b, c)         vf_fma of one number
- * Only where VF_QUARTERS is defined, registers as four quarters:
- *   vf_quarters(p, ld)        VF_LANES / 4 numbers at p, at p + ld, at p + 2 ld and at p + 3 ld
- *   vf_same_quarters(p, n)    the first n numbers at p (the others 0, and not touched) in each quarter
- *   vf_spread(v, i)           number i of each quarter in all its lanes; i is a constant
+ *   VF_UNROLLED               steps of a product written one after the other, for a processor that is held up by how
+ *                             much there is to do beside the multiply-adds; then
+ *   vf_accumulate(a, b, c)    is vf_fma(a, b, c) that leaves its result in the register of c
+ * Only where VF_FOURS is defined, registers as groups of four lanes:
+ *   vf_fours(p, ld)           the four numbers at p in the first group, at p + ld in the next, and so on
+ *   vf_same_fours(p, n)       the first n numbers at p (the others 0, and not touched) in each group
+ *   vf_spread(v, i)           number i of each group in all its lanes; i is a constant
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */
@@ -60,6 +63,14 @@
 #else
 #define fnn_prefetch(address) ((void)(address))
 #define fnn_prefetch_to_write(address) ((void)(address))
+#endif
+
+/* The compiler forgets what it knows of a pointer: it would keep the sums of pointers and offsets, which an address
+ * takes for nothing, in registers that it does not have. */
+#if defined(__GNUC__)
+#define fnn_forget(pointer) __asm__("" : "+r"(pointer))
+#else
+#define fnn_forget(pointer) ((void)0)
 #endif
 
 #include "real.h"
@@ -95,6 +106,14 @@
 #endif
 
 /* ---- the same on every set ----------------------------------------------------------------------------------- */
+
+#if !defined(VF_UNROLLED)
+#define VF_UNROLLED 1
+#define vf_accumulate vf_fma
+#endif
+
+/* Portable kernels ask for nothing ahead: one lane is too slow to wait for it. */
+#define VF_ASKS_AHEAD (VF_LANES > 1)
 
 #if FNN_REAL == 32
 #define REAL_MAX FLT_MAX
