@@ -821,7 +821,8 @@ def test_whole_numbers_and_bools():
     for sizes in (True, (True,), (3, True)):
         with pytest.raises(TypeError, match="hidden_layer_sizes must be whole numbers, got True"):
             MLPRegressor(hidden_layer_sizes=sizes).fit(X, y)
-    assert MLPRegressor(max_iter=True).fit(X, y).n_iter_ == 1  # as with scikit-learn
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(1\)"):  # as with scikit-learn
+        assert MLPRegressor(max_iter=True).fit(X, y).n_iter_ == 1
 
 
 @pytest.mark.parametrize("name, value", [

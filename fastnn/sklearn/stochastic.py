@@ -257,8 +257,8 @@ def fit_stochastic(
     else:
         if estimator.n_iter_ == estimator.max_iter and not (rule.converged or incremental or net.stop_training):
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
+                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter:d}) reached and the optimization "
+                "hasn't converged yet.",
                 ConvergenceWarning,
                 stacklevel=CALLER,
             )
