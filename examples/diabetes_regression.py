@@ -63,6 +63,9 @@ def main(argv=None):
     parser.add_argument("--repetitions", type=int, default=5, help="divisions of the rows into ten (default: 5)")
     arguments = parser.parse_args(argv)
 
+    if arguments.repetitions < 1:
+        parser.error("--repetitions must be at least 1")
+
     X, y = load_diabetes(return_X_y=True)
     print("root mean squared error of ten-fold cross-validation\n\ndivision    ridge   networks")
     errors = []

@@ -25,11 +25,12 @@ class PrintTestAccuracy:
 
     def __init__(self, X_test, y_test):
         self.X_test, self.y_test = X_test, y_test
-        self.accuracy = 0.0
+
+    def accuracy(self, net):
+        return float((net.predict(self.X_test).argmax(1) == self.y_test).mean())
 
     def on_epoch_end(self, net, epoch, logs):
-        self.accuracy = float((net.predict(self.X_test).argmax(1) == self.y_test).mean())
-        print(f"{epoch + 1:5}   {logs['loss']:.4f}   {100 * self.accuracy:5.2f} %   {logs['seconds']:5.2f} s")
+        print(f"{epoch + 1:5}   {logs['loss']:.4f}   {100 * self.accuracy(net):5.2f} %   {logs['seconds']:5.2f} s")
 
 
 def main(argv=None):
@@ -74,8 +75,10 @@ def main(argv=None):
         threads=arguments.threads,
         verbose=0,
     )
-    print(f"\ntest accuracy {100 * report.accuracy:.2f} % after {time.perf_counter() - start:.1f} s")
-    return report.accuracy
+    seconds = time.perf_counter() - start
+    accuracy = report.accuracy(net)
+    print(f"\ntest accuracy {100 * accuracy:.2f} % after {seconds:.1f} s")
+    return accuracy
 
 
 if __name__ == "__main__":

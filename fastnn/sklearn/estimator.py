@@ -9,6 +9,7 @@ file, which no code is run to read.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -123,13 +124,15 @@ class Perceptron(BaseEstimator):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any = None, y_val: Any = None, incremental: bool = False
     ) -> Any:
-        """fit and partial_fit. What goes wrong before a new network has learned leaves the estimator as it was: fitted
-        by an earlier call or not at all."""
+        """fit and partial_fit. What goes wrong before anything is learned leaves the estimator as it was: fitted by an
+        earlier call or not at all."""
         before = dict(self.__dict__)
+        going_on = self._goes_on(incremental)
         try:
             return self._train(X, y, sample_weight, X_val, y_val, incremental)
         except Exception:
-            if getattr(self, "_network", None) is not before.get("_network") and not self.t_:
+            begun = getattr(self, "_network", None) is not before.get("_network")
+            if self.__dict__.get("t_", 0) == before.get("t_", 0) if going_on else not (begun and self.t_):
                 self.__dict__.clear()
                 self.__dict__.update(before)
             raise
@@ -138,12 +141,15 @@ class Perceptron(BaseEstimator):
         self._validate_params()
         if self.solver == "lbfgs" and self.dropout:
             raise ValueError("dropout needs solver 'adam' or 'sgd': 'lbfgs' needs the same loss at the same weights")
+        for name in ("callbacks", "schedule", "metrics"):
+            if self.solver == "lbfgs" and getattr(self, name) not in (None, (), []):
+                raise ValueError(f"{name} needs solver 'adam' or 'sgd': 'lbfgs' has no epochs")
         check_checkpoints(self, incremental)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both or neither")
-        going_on = hasattr(self, "_network") and (self.warm_start or incremental)
+        going_on = self._goes_on(incremental)
         X, y = self._read(X, y, reset=not going_on)
         if going_on and not incremental:
             self._check_classes(y)
@@ -160,6 +166,8 @@ class Perceptron(BaseEstimator):
         if X_val is not None:
             X_val, y_val = self._read(X_val, y_val, reset=False)
             held_out = Rows(X_val, self._read_targets(y_val, known=True), None)
+            if held_out.y.shape[1:] != numbers.shape[1:]:
+                raise ValueError(f"y_val has {held_out.y.shape[1]} columns, but y has {numbers.shape[1]}")
         rows = Rows(X, numbers, weights)
         if self.solver == "lbfgs":
             fit_quasi_newton(self, self._network, aim, rows)
@@ -172,6 +180,9 @@ class Perceptron(BaseEstimator):
         if not np.isfinite(self._network.params).all():
             raise ValueError(NOT_FINITE)
         return self
+
+    def _goes_on(self, incremental: bool) -> bool:
+        return hasattr(self, "_network") and (self.warm_start or incremental)
 
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """X in the dtype to compute in, by rows (CSR) if it is sparse; y as an array."""
@@ -210,7 +221,7 @@ class Perceptron(BaseEstimator):
         sizes = self.hidden_layer_sizes
         units = list(sizes) if isinstance(sizes, Iterable) else [sizes]
         for size in units:
-            if not isinstance(size, Integral):
+            if isinstance(size, bool) or not isinstance(size, Integral):
                 raise TypeError(f"hidden_layer_sizes must be whole numbers, got {size!r} in {sizes!r}")
             if size <= 0:
                 raise ValueError(f"hidden_layer_sizes must be > 0, got {units}.")
@@ -288,8 +299,9 @@ class Perceptron(BaseEstimator):
 
     @property
     def coefs_(self) -> list[NDArray[Any]]:
-        """The weights of each layer, (inputs, units), as views; a list of others may be assigned."""
-        return [layer.weight for layer in dense_layers(self._fitted_network("coefs_"))]
+        """The weights of each layer, (inputs, units), as views; others may be assigned, one or all of them."""
+        self._fitted_network("coefs_")
+        return Views(self, "coefs_", "weight")
 
     @coefs_.setter
     def coefs_(self, weights: Iterable[NDArray[Any]]) -> None:
@@ -297,8 +309,9 @@ class Perceptron(BaseEstimator):
 
     @property
     def intercepts_(self) -> list[NDArray[Any]]:
-        """The biases of each layer, (units,), as views; a list of others may be assigned."""
-        return [layer.bias for layer in dense_layers(self._fitted_network("intercepts_"))]
+        """The biases of each layer, (units,), as views; others may be assigned, one or all of them."""
+        self._fitted_network("intercepts_")
+        return Views(self, "intercepts_", "bias")
 
     @intercepts_.setter
     def intercepts_(self, biases: Iterable[NDArray[Any]]) -> None:
@@ -332,6 +345,22 @@ class Perceptron(BaseEstimator):
         if self.solver == "lbfgs":
             raise AttributeError("partial_fit needs solver 'adam' or 'sgd': 'lbfgs' needs all rows at once")
         return True
+
+
+class Views(list[NDArray[Any]]):
+    """A tensor of each layer; an array that is put into the list goes into the network."""
+
+    def __init__(self, estimator: Perceptron, name: str, tensor: str) -> None:
+        super().__init__(getattr(layer, tensor) for layer in dense_layers(estimator._network))
+        self._assign = partial(estimator._assign, name, tensor)
+
+    def __setitem__(self, place: Any, arrays: Any) -> None:
+        changed = list(self)
+        changed[place] = arrays
+        self._assign(changed)
+
+    def __reduce__(self) -> Any:  # a copy or a pickle is a list of its own
+        return list, (list(self),)
 
 
 def dense_layers(network: Sequential) -> Iterable[Dense]:

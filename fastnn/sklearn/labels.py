@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
@@ -27,6 +28,8 @@ class Labels:
     kind : {"binary", "multiclass", "multilabel"}
     classes : ndarray (n,)
         The labels, sorted; of multi-label targets the numbers of the columns.
+    sparse : bool, default False
+        Whether multi-label targets were a sparse matrix, as predictions are then.
 
     Examples
     --------
@@ -38,14 +41,20 @@ class Labels:
     ['dog']
     """
 
-    def __init__(self, kind: Kind, classes: NDArray[Any]) -> None:
+    def __init__(self, kind: Kind, classes: NDArray[Any], sparse: bool = False) -> None:
         self.kind: Kind = kind
         self.classes = classes
+        self.sparse = sparse
 
     @classmethod
     def of(cls, y: Any) -> Labels:
         """The labels of targets, or of a list of all classes."""
         found = type_of_target(y)
+        if found == "unknown" and isinstance(y, np.ndarray) and y.dtype.kind == "O":
+            raise ValueError(
+                f"Unknown label type: y is an array of Python objects, the first a {type(y.flat[0]).__name__}, but "
+                "labels must be strings, or numbers or bools in an array of their own type: y.astype(int), for example"
+            )
         if found not in OF_CLASSES:
             check_classification_targets(y)  # says what is wrong
         if found == "multiclass-multioutput":
@@ -54,8 +63,9 @@ class Labels:
                 "sklearn.multioutput.MultiOutputClassifier"
             )
         if found == "multilabel-indicator":
-            return cls("multilabel", np.arange(y.shape[1]))
-        classes = np.unique(y) if isinstance(y, np.ndarray) else unique_labels(y)
+            return cls("multilabel", np.arange(y.shape[1]), hasattr(y, "toarray"))
+        # NumPy finds them in all rows; of these few scikit-learn makes its own type (objects become strings).
+        classes = unique_labels(np.unique(y))
         return cls("multiclass" if len(classes) > 2 else "binary", classes)
 
     @property
@@ -68,7 +78,13 @@ class Labels:
         if self.kind == "multilabel":
             if not type_of_target(y).startswith("multilabel") or y.shape[1] != len(self.classes):
                 raise ValueError(f"y must have {len(self.classes)} columns of 0 and 1 as in the first fit")
-            return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+            answers = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+            others = answers[(answers != 0) & (answers != 1)]
+            if others.size:
+                raise ValueError(f"y has several columns, which must be of 0 and 1 (multi-label), but has {others[0]}")
+            return answers
+        if y.ndim != 1:
+            raise ValueError(f"y has {y.shape[1]} columns, but the labels of the first fit were one column")
         places: NDArray[Any] = np.searchsorted(self.classes, y)
         if (self.classes[np.minimum(places, len(self.classes) - 1)] != y).any():
             unknown = np.setdiff1d(y, self.classes)
@@ -85,10 +101,12 @@ class Labels:
         yes: NDArray[Any] = (outputs[:, 0] > 0.5) * np.int64(len(self.classes) - 1)  # a single class is always right
         return yes
 
-    def named(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """The likeliest labels."""
+    def named(self, outputs: NDArray[Any]) -> Any:
+        """The likeliest labels; of multi-label targets in the form of y, an array or a sparse matrix."""
         chosen = self.chosen(outputs)
-        return chosen if self.kind == "multilabel" else self.classes[chosen]
+        if self.kind == "multilabel":
+            return csr_matrix(chosen) if self.sparse else chosen
+        return self.classes[chosen]
 
     def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Of each class, (rows, classes)."""

@@ -40,7 +40,7 @@ class FullBatch:
         self._penalties = np.zeros(self._parameters.params.size)
         for segment in self._parameters.graph.segments:
             self._penalties[segment.offset : segment.offset + segment.size] = 2 * segment.l2
-        self.last = math.nan  # the loss computed last
+        self.last = self.penalty = math.nan  # the loss computed last, and what alpha has added to it
 
     def __call__(self, params: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         return self._parameters.shared.write(self._evaluate, params)
@@ -56,20 +56,24 @@ class FullBatch:
         self._fit.net.threads_used = threads
         scale = self._factor / weight_sum
         self.last = loss_sum * scale if status == _core.FINISHED else math.nan
+        self.penalty = 0.5 * scale * float(np.dot(self._penalties * own, own))
         if status != _core.FINISHED:  # nothing of it may be left in the momentum
             self._fit.state.array[...] = 0
         return self.last, (self._parameters.grads + self._penalties * own) * scale
 
 
 @one_at_a_time
-def minimized(net: Sequential, asked: FitArguments, estimator: Any, factor: float) -> Any:
-    """SciPy's result; the network has its parameters."""
-    batch = FullBatch(net, asked, factor)
+def minimized(net: Sequential, asked: FitArguments, estimator: Any, aim: Aim, constant: float) -> Any:
+    """SciPy's result; the network has its parameters. `constant` is what the loss that is shown has beside this one."""
+    batch = FullBatch(net, asked, aim.factor)
 
     def note(params: NDArray[np.float64]) -> None:
-        estimator.loss_curve_.append(batch.last)
+        loss = batch.last + constant
+        if aim.shows_mean:
+            loss -= (1 - 0.5 / aim.factor) * (batch.last - batch.penalty)
+        estimator.loss_curve_.append(loss)
         if estimator.verbose:
-            print(f"Iteration {len(estimator.loss_curve_)}, loss = {batch.last:.8f}")
+            print(f"Iteration {len(estimator.loss_curve_)}, loss = {loss:.8f}")
 
     start = net.params.astype(np.float64)
     options = {"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol}
@@ -95,12 +99,13 @@ def fit_quasi_newton(estimator: Any, net: Sequential, aim: Aim, rows: Rows) -> N
         threads=estimator.threads,
         verbose=0,
     )
-    result = minimized(net, asked, estimator, aim.factor)
+    constant = poisson_constant(rows) if aim.is_poisson else 0.0
+    before = len(estimator.loss_curve_)
+    result = minimized(net, asked, estimator, aim, constant)
+    estimator.history_ = {"loss": estimator.loss_curve_[before:]}
     estimator.n_iter_ = min(int(result.nit), estimator.max_iter)
-    estimator.loss_ = float(result.fun)
-    if aim.is_poisson:
-        estimator.loss_ += poisson_constant(rows)
-    elif aim.shows_mean:
+    estimator.loss_ = float(result.fun) + constant
+    if aim.shows_mean:
         squares = ((net.predict(rows.X) - rows.y) ** 2).mean(axis=1)
         estimator.loss_ -= (aim.factor - 0.5) * float(np.average(squares, weights=rows.weights))
     estimator.best_loss_ = estimator.loss_
@@ -109,5 +114,5 @@ def fit_quasi_newton(estimator: Any, net: Sequential, aim: Aim, rows: Rows) -> N
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): {result.message}. "
             "You might also want to scale the data, or raise max_iter",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,  # the line that called fit
         )

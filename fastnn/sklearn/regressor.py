@@ -207,6 +207,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
 
     def _read_targets(self, y: NDArray[Any], known: bool) -> NDArray[Any]:
+        if hasattr(y, "toarray"):
+            raise TypeError("y is a sparse matrix, but MLPRegressor needs an array: y.toarray()")
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"y has dtype {y.dtype}, but MLPRegressor needs real numbers")
         return y.reshape(len(y), -1)
 
     def _aim_for(self, y: NDArray[Any]) -> Aim:

@@ -34,6 +34,7 @@ SMALLEST_RATE = 1e-6  # "adaptive" ends there
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
+CALLER = 5  # frames from fit_stochastic to the line that called fit: _train, _fit and fit are between
 ALMOST_ONE = float(np.nextafter(1.0, 0.0))  # momentum must be less than 1
 
 
@@ -230,7 +231,7 @@ def fit_stochastic(
         y=aim.targets(rows.y, net.dtype),
         loss=aim.loss,
         optimizer=_optimizer(estimator, aim, incremental),
-        epochs=1 if incremental else estimator.max_iter,
+        epochs=1 if incremental else int(estimator.max_iter),  # True is 1 to scikit-learn
         batch_size=_batch_size(estimator, len(rows.y)),
         shuffle=False,  # ScikitFit brings an order of its own
         validation_data=None if measured is None else (measured.X, aim.targets(measured.y, net.dtype)),
@@ -250,16 +251,16 @@ def fit_stochastic(
         if rule.best is None:
             raise ValueError(f"{NOT_FINITE} {error}") from error
         estimator.validation_scores_.append(np.nan)
-        warnings.warn(f"The weights with the best score are kept: {error}", ConvergenceWarning, stacklevel=4)
+        warnings.warn(f"The weights with the best score are kept: {error}", ConvergenceWarning, stacklevel=CALLER)
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=4)
+        warnings.warn("Training interrupted by user.", stacklevel=CALLER)
     else:
         if estimator.n_iter_ == estimator.max_iter and not (rule.converged or incremental or net.stop_training):
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't "
-                "converged yet.",
+                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter:d}) reached and the optimization "
+                "hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=CALLER,
             )
     finally:
         estimator.history_ = net.history.history
@@ -287,7 +288,7 @@ def _batch_size(estimator: Any, rows: int) -> int:
     if estimator.batch_size == "auto":
         return min(200, rows)
     if estimator.batch_size > rows:
-        warnings.warn(f"batch_size={estimator.batch_size} is more than the {rows} rows: clipped", stacklevel=5)
+        warnings.warn(f"batch_size={estimator.batch_size} is more than the {rows} rows: clipped", stacklevel=CALLER + 1)
     return min(int(estimator.batch_size), rows)
 
 
@@ -304,6 +305,11 @@ def _hold_out(estimator: Any, aim: Aim, rows: Rows, random_state: np.random.Rand
     if len(y_val) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     train_weights, val_weights = weights or (None, None)
+    for part, kind in ((train_weights, "to train on"), (val_weights, "held out by early_stopping")):
+        if part is not None and not part.any():
+            raise ValueError(
+                f"sample_weight is zero for all {len(part)} rows {kind}: give X_val and y_val, or more rows"
+            )
     return Rows(X, y, train_weights), Rows(X_val, y_val, val_weights)
 
 
