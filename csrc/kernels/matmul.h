@@ -7,6 +7,14 @@
 #include "thin.h"
 #include "tiles.h"
 
+/* Steps after which a tile by columns lets the others catch up: so long, the lines it reads of a and a panel of b stay in
+ * a first cache of 32 KB, which is what processors without AVX-512 have. Chains go on in c, with the same bits. */
+#if VF_REGISTERS >= 32
+#define MOST_STEPS PTRDIFF_MAX
+#else
+#define MOST_STEPS 200
+#endif
+
 /* Columns behind the last whole vector would take as long as all its lanes. A few have the lanes over the rows of c
  * instead, and the same chains. */
 static void matmul_transposed(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
@@ -15,7 +23,12 @@ static void matmul_transposed(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real 
     if (tail > FNN_THIN || 2 * tail * ((m + VF_LANES - 1) / VF_LANES) > m) tail = 0; /* no less work */
     if (tail > VF_LANES / 4 && k < 2 * VF_LANES) tail = 0; /* what is saved goes into turning c */
     const ptrdiff_t whole = n - tail;
-    product(1, m, whole, k, a, lda, b, ldb, PANEL, NULL, accumulate, c, ldc, NULL, soon);
+    const ptrdiff_t n_parts = k > MOST_STEPS ? (k - 1) / MOST_STEPS + 1 : 1;
+    for (ptrdiff_t part = 0; part < n_parts; part++) {
+        const ptrdiff_t first = k * part / n_parts, last = k * (part + 1) / n_parts;
+        product(1, m, whole, last - first, a + first * lda, lda, b + first * ldb, ldb, PANEL, NULL,
+                accumulate || part > 0, c, ldc, NULL, part == 0 ? soon : NULL);
+    }
     if (tail) matmul_transposed_thin(m, tail, k, a, lda, b + whole, ldb, accumulate, c + whole, ldc);
 }
 

@@ -352,7 +352,9 @@ void FNN_TYPED(test_matmul)(void) {
     static const ptrdiff_t larger[][3] = {{1, 127, 33}, {1, 128, 17},  {2, 129, 20},
                                           {3, 300, 40}, {29, 257, 90}, {150, 130, 20},
                                           /* Few columns behind the last whole vector, and long chains. */
-                                          {89, 33, 149},  {75, 34, 101}, {71, 35, 139}, {83, 36, 90}};
+                                          {89, 33, 149},  {75, 34, 101}, {71, 35, 139}, {83, 36, 90},
+                                          /* Chains that gradients are made of in parts. */
+                                          {14, 35, 200}, {17, 49, 201}, {23, 33, 401}, {9, 20, 650}};
     for (size_t i = 0; i < sizeof larger / sizeof *larger; i++) every_set(larger[i][0], larger[i][1], larger[i][2]);
     for (ptrdiff_t mn = 0; mn < SIZES * SIZES; mn += 113) by_the_interface(mn / SIZES, mn % SIZES, 5 * mn % SIZES);
     by_the_interface(70, 256, 64); /* rows of a multiple of 256 bytes are padded */
