@@ -212,11 +212,13 @@ static void panels_are_columns(const kernel_table *kernels) {
 }
 
 /* What a product asks for meanwhile changes nothing: no piece, one, or more than there are tiles to ask for them. Hints
- * go to addresses that need not be valid, but the order must be, just as far as it is named. */
+ * go to addresses that need not be valid, but the order must be, just as far as it is named. Short pieces are asked for
+ * in so small steps that tiles stay unrolled. */
 static fnn_soon pieces(ptrdiff_t number) {
     static const int64_t order[60] = {3, 0, (int64_t)1 << 40, -7};
     const ptrdiff_t n = number % 4 == 0 ? 0 : number % 4 == 1 ? 1 : number % 61;
-    return (fnn_soon){(const char *)order, 1 + number * 97, order + 60 - n, n, 1 + number * 53};
+    const ptrdiff_t bytes = 1 + (number % 2 ? number * 53 : number % 40);
+    return (fnn_soon){(const char *)order, 1 + number * 97, order + 60 - n, n, bytes};
 }
 
 static void products_agree(const kernel_table *kernels, int at_end) {
@@ -338,6 +340,19 @@ static void by_the_interface(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) {
     }
 }
 
+/* What the squares above meet in part only, or not under sanitizers. */
+static void every_form(void) {
+    /* Registers of a few rows and four columns: each number of them, each width, and what is left of k. 16: the most
+     * lanes there are, so that on each set the same columns are behind a whole vector. */
+    for (ptrdiff_t m = 12; m <= 20; m++)
+        for (ptrdiff_t tail = 1; tail <= 4; tail++)
+            for (ptrdiff_t k = 5; k <= 8; k++) every_set(m, 16 + tail, k);
+    /* Unrolled tiles: each height, from the shortest of long chains on, and what is left of k; of the panels, some ask
+     * for the next and some do not, and those of them that are asked for short pieces have several parts. */
+    for (ptrdiff_t m = 4; m <= 6; m++)
+        for (ptrdiff_t k = 64; k <= 70; k++) every_set(m, 32, k);
+}
+
 void FNN_TYPED(test_matmul)(void);
 void FNN_TYPED(test_matmul)(void) {
     matrix *all[] = {&a,    &a_transposed, &b, &b_raw,      &b_transposed, &panels, &panels_transposed,
@@ -356,6 +371,7 @@ void FNN_TYPED(test_matmul)(void) {
                                           /* Chains that gradients are made of in parts. */
                                           {14, 35, 200}, {17, 49, 201}, {23, 33, 401}, {9, 20, 650}};
     for (size_t i = 0; i < sizeof larger / sizeof *larger; i++) every_set(larger[i][0], larger[i][1], larger[i][2]);
+    every_form();
     for (ptrdiff_t mn = 0; mn < SIZES * SIZES; mn += 113) by_the_interface(mn / SIZES, mn % SIZES, 5 * mn % SIZES);
     by_the_interface(70, 256, 64); /* rows of a multiple of 256 bytes are padded */
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) guarded_delete(all[i]->memory);
