@@ -1,6 +1,8 @@
 /* avx2.h: the vocabulary of simd.h in 256-bit registers; needs AVX2 and FMA (-mavx2 -mfma).
  * A mask is a register whose lanes are all ones or all zeros.
  * The rule: what each word means is said in simd.h; masked loads and stores never touch the lanes left out.
+ * An instruction spelled out has both orders of operands, {AT&T|Intel}: under -masm=intel the first would be assembled
+ * too, and compute something else.
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */
@@ -35,7 +37,7 @@ FNN_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
 FNN_INLINE vf vf_accumulate(vf a, vf b, vf c)
 {
 #if defined(__GNUC__) /* left to itself, gcc sends accumulators from register to register and to the stack */
-    __asm__ volatile("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b) : "memory");
+    __asm__ volatile("vfmadd231ps {%2, %1, %0|%0, %1, %2}" : "+x"(c) : "x"(a), "x"(b) : "memory");
     return c;
 #else
     return vf_fma(a, b, c);
@@ -141,7 +143,7 @@ FNN_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_pd(a, b, c); }
 FNN_INLINE vf vf_accumulate(vf a, vf b, vf c)
 {
 #if defined(__GNUC__) /* left to itself, gcc sends accumulators from register to register and to the stack */
-    __asm__ volatile("vfmadd231pd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b) : "memory");
+    __asm__ volatile("vfmadd231pd {%2, %1, %0|%0, %1, %2}" : "+x"(c) : "x"(a), "x"(b) : "memory");
     return c;
 #else
     return vf_fma(a, b, c);
