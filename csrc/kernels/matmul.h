@@ -54,7 +54,7 @@ static void matmul(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff
 #if defined(VF_FOURS)
     if (!tail) return;
     matmul_fours(m, tail, k, a, lda, b + whole / PANEL * panel_stride + whole % PANEL, ldb,
-                    start ? start + whole : NULL, c + whole, ldc);
+                 start ? start + whole : NULL, c + whole, ldc);
     apply_to(epilogue, 0, whole, m, tail, c + whole, ldc);
 #endif
 }

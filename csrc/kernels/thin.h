@@ -133,8 +133,8 @@ enum { FOUR = 4, ROWS_TOGETHER = VF_LANES / FOUR, MOST_REGISTERS = 8 };
  * rows of the last may overlap those of the one before: both find the same. masked: fewer units, behind which b may
  * end. */
 FNN_INLINE void rows_of_fours(const int registers, const int masked, ptrdiff_t rows, ptrdiff_t units, ptrdiff_t k,
-                             const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb, const real *start, real *c,
-                             ptrdiff_t ldc) {
+                              const real *a, ptrdiff_t lda, const real *b, ptrdiff_t ldb, const real *start, real *c,
+                              ptrdiff_t ldc) {
     const real *from[MOST_REGISTERS];
     vf sum[MOST_REGISTERS];
     const vf first = start ? vf_same_fours(start, units) : vf_zero();
@@ -177,12 +177,13 @@ FNN_INLINE void rows_of_fours(const int registers, const int masked, ptrdiff_t r
 }
 
 FNN_INLINE void blocks_of_fours(const int masked, ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a,
-                               ptrdiff_t lda, const real *b, ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
+                                ptrdiff_t lda, const real *b, ptrdiff_t ldb, const real *start, real *c,
+                                ptrdiff_t ldc) {
     const ptrdiff_t most = ROWS_TOGETHER * MOST_REGISTERS, n_blocks = (m + most - 1) / most;
     for (ptrdiff_t block = 0; block < n_blocks; block++) {
         const ptrdiff_t begin = m * block / n_blocks, rows = m * (block + 1) / n_blocks - begin;
-#define REGISTERS_CASE(n)                                                                                     \
-    case n:                                                                                                   \
+#define REGISTERS_CASE(n)                                                                                    \
+    case n:                                                                                                  \
         rows_of_fours(n, masked, rows, units, k, a + begin * lda, lda, b, ldb, start, c + begin * ldc, ldc); \
         break;
         switch ((rows + ROWS_TOGETHER - 1) / ROWS_TOGETHER) {
@@ -196,7 +197,7 @@ FNN_INLINE void blocks_of_fours(const int masked, ptrdiff_t m, ptrdiff_t units, 
 
 /* c (m, units) = start + a.b for at least ROWS_TOGETHER rows and at most four units: the chains of matmul. */
 static void matmul_fours(ptrdiff_t m, ptrdiff_t units, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
-                            ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
+                         ptrdiff_t ldb, const real *start, real *c, ptrdiff_t ldc) {
     if (units == FOUR)
         blocks_of_fours(0, m, units, k, a, lda, b, ldb, start, c, ldc);
     else

@@ -104,8 +104,8 @@ FNN_INLINE ptrdiff_t unrolled_steps(const int height, const int by_columns, cons
 
 /* Steps first .. last - 1 over k, whose accumulators stay in registers. ahead: NULL, or what to ask for. */
 FNN_INLINE void tile_steps(const int height, const int vectors, const int masked, const int by_columns,
-                           const int unrolled, const int asks_ahead, const tile_arguments *t, ptrdiff_t first, ptrdiff_t last,
-                           const char *ahead, vm mask, vf (*sum)[2]) {
+                           const int unrolled, const int asks_ahead, const tile_arguments *t, ptrdiff_t first,
+                           ptrdiff_t last, const char *ahead, vm mask, vf (*sum)[2]) {
     const ptrdiff_t lda = t->lda, ldb = t->ldb, ahead_step = t->ahead_step;
     tile_place at = {t->a + first * (by_columns ? lda : 1), t->b + first * ldb, ahead};
     ptrdiff_t left = last - first;
@@ -184,12 +184,12 @@ typedef void (*tile_function)(const tile_arguments *);
 
 /* One function per height, so that each is compiled with constant sizes; the six kinds are the three column forms
  * (two vectors, two with the last masked, one masked) by the two ways to read a. */
-#define TILE_KINDS(height)                                                                            \
-    static void tile_rows_2_##height(const tile_arguments *t) { tile(height, 2, 0, 0, 0, t); }           \
-    static void tile_rows_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 0, 0, t); }          \
-    static void tile_rows_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 0, 0, t); }          \
-    static void tile_columns_2_##height(const tile_arguments *t) { tile(height, 2, 0, 1, 0, t); }        \
-    static void tile_columns_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 1, 0, t); }       \
+#define TILE_KINDS(height)                                                                         \
+    static void tile_rows_2_##height(const tile_arguments *t) { tile(height, 2, 0, 0, 0, t); }     \
+    static void tile_rows_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 0, 0, t); }    \
+    static void tile_rows_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 0, 0, t); }    \
+    static void tile_columns_2_##height(const tile_arguments *t) { tile(height, 2, 0, 1, 0, t); }  \
+    static void tile_columns_2m_##height(const tile_arguments *t) { tile(height, 2, 1, 1, 0, t); } \
     static void tile_columns_1m_##height(const tile_arguments *t) { tile(height, 1, 1, 1, 0, t); }
 #define LOW_HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #if VF_REGISTERS >= 32
