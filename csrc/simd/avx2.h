@@ -17,6 +17,7 @@
 #if FNN_REAL == 32
 
 #define VF_LANES 8
+#define VF_ACCUMULATE "vfmadd231ps"
 typedef __m256 vf;
 typedef __m256 vm;
 
@@ -34,15 +35,6 @@ FNN_INLINE vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 FNN_INLINE vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
 FNN_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 FNN_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
-FNN_INLINE vf vf_accumulate(vf a, vf b, vf c)
-{
-#if defined(__GNUC__) /* left to itself, gcc sends accumulators from register to register and to the stack */
-    __asm__ volatile("vfmadd231ps {%2, %1, %0|%0, %1, %2}" : "+x"(c) : "x"(a), "x"(b) : "memory");
-    return c;
-#else
-    return vf_fma(a, b, c);
-#endif
-}
 FNN_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 FNN_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 FNN_INLINE vf vf_neg(vf a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0f)); }
@@ -123,6 +115,7 @@ FNN_INLINE vf vf_same_fours(const real *p, ptrdiff_t n)
 #else /* FNN_REAL == 64 */
 
 #define VF_LANES 4
+#define VF_ACCUMULATE "vfmadd231pd"
 typedef __m256d vf;
 typedef __m256d vm;
 
@@ -140,15 +133,6 @@ FNN_INLINE vf vf_div(vf a, vf b) { return _mm256_div_pd(a, b); }
 FNN_INLINE vf vf_sqrt(vf a) { return _mm256_sqrt_pd(a); }
 FNN_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_pd(a, b, c); }
 FNN_INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_pd(a, b, c); }
-FNN_INLINE vf vf_accumulate(vf a, vf b, vf c)
-{
-#if defined(__GNUC__) /* left to itself, gcc sends accumulators from register to register and to the stack */
-    __asm__ volatile("vfmadd231pd {%2, %1, %0|%0, %1, %2}" : "+x"(c) : "x"(a), "x"(b) : "memory");
-    return c;
-#else
-    return vf_fma(a, b, c);
-#endif
-}
 FNN_INLINE vf vf_max(vf a, vf b) { return _mm256_max_pd(a, b); }
 FNN_INLINE vf vf_min(vf a, vf b) { return _mm256_min_pd(a, b); }
 FNN_INLINE vf vf_neg(vf a) { return _mm256_xor_pd(a, _mm256_set1_pd(-0.0)); }
@@ -215,6 +199,18 @@ FNN_INLINE real real_fma(real a, real b, real c)
 }
 
 #endif
+
+/* Left to itself, gcc sends accumulators from register to register and to the stack; and what is loaded for a
+ * multiply-add must stay beside it ("memory"), or it takes the registers that they need. */
+FNN_INLINE vf vf_accumulate(vf a, vf b, vf c)
+{
+#if defined(__GNUC__)
+    __asm__ volatile(VF_ACCUMULATE " {%2, %1, %0|%0, %1, %2}" : "+x"(c) : "x"(a), "x"(b) : "memory");
+    return c;
+#else
+    return vf_fma(a, b, c);
+#endif
+}
 
 /* Two factors, because 2^n itself may not be representable; the first product is exact, or what it overflows or
  * flushes to is what the result would be. */
