@@ -284,23 +284,20 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         >>> bool(model.score(X[1500:] / 16, y[1500:]) > 0.6)
         True
         """
-        first = not hasattr(self, "classes_")
-        if first:
-            if classes is None:
-                raise ValueError("classes must be passed on the first call to partial_fit.")
-            known = unique_labels(classes)
-            if not known.size:
-                raise ValueError("classes is empty, but must have all labels there will ever be")
-            self._labels = Labels.of(_matrix(y) if _is_multilabel(y) else known)
-            self.classes_ = self._labels.classes
-        elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
-            raise ValueError(f"classes={classes} is not the same as in the first call to partial_fit: {self.classes_}")
-        try:
+        with self._unless_refused(incremental=True):  # then other classes may be named
+            if not hasattr(self, "classes_"):
+                if classes is None:
+                    raise ValueError("classes must be passed on the first call to partial_fit.")
+                known = unique_labels(classes)
+                if not known.size:
+                    raise ValueError("classes is empty, but must have all labels there will ever be")
+                self._labels = Labels.of(_matrix(y) if _is_multilabel(y) else known)
+                self.classes_ = self._labels.classes
+            elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
+                raise ValueError(
+                    f"classes={classes} is not the same as in the first call to partial_fit: {self.classes_}"
+                )
             return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
-        except Exception:
-            if first and not hasattr(self, "_network"):  # nothing was learned, so other classes may be named
-                del self._labels, self.classes_
-            raise
 
     def _check_classes(self, y: NDArray[Any]) -> None:
         classes = unique_labels(y)

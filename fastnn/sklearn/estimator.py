@@ -8,7 +8,8 @@ file, which no code is run to read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
@@ -124,15 +125,22 @@ class Perceptron(BaseEstimator):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any = None, y_val: Any = None, incremental: bool = False
     ) -> Any:
-        """fit and partial_fit. What goes wrong before anything is learned leaves the estimator as it was: fitted by an
-        earlier call or not at all."""
+        """fit and partial_fit."""
+        with self._unless_refused(incremental):
+            return self._train(X, y, sample_weight, X_val, y_val, incremental)
+
+    @contextmanager
+    def _unless_refused(self, incremental: bool) -> Iterator[None]:
+        """What goes wrong before anything is learned leaves the estimator as it was: fitted by an earlier call or not
+        at all."""
         before = dict(self.__dict__)
         going_on = self._goes_on(incremental)
         try:
-            return self._train(X, y, sample_weight, X_val, y_val, incremental)
+            yield
         except Exception:
-            begun = getattr(self, "_network", None) is not before.get("_network")
-            if self.__dict__.get("t_", 0) == before.get("t_", 0) if going_on else not (begun and self.t_):
+            anew = not going_on and getattr(self, "_network", None) is not before.get("_network")
+            seen_before = 0 if anew else before.get("t_", 0)
+            if self.__dict__.get("t_", 0) == seen_before:
                 self.__dict__.clear()
                 self.__dict__.update(before)
             raise

@@ -56,10 +56,11 @@ class FullBatch:
         self._fit.net.threads_used = threads
         scale = self._factor / weight_sum
         self.last = loss_sum * scale if status == _core.FINISHED else math.nan
-        self.penalty = 0.5 * scale * float(np.dot(self._penalties * own, own))
+        pull = self._penalties * own  # the gradient of the penalties
+        self.penalty = 0.5 * scale * float(np.dot(pull, own))
         if status != _core.FINISHED:  # nothing of it may be left in the momentum
             self._fit.state.array[...] = 0
-        return self.last, (self._parameters.grads + self._penalties * own) * scale
+        return self.last, (self._parameters.grads + pull) * scale
 
 
 @one_at_a_time
@@ -84,7 +85,7 @@ def minimized(net: Sequential, asked: FitArguments, estimator: Any, aim: Aim, co
 
 def fit_quasi_newton(estimator: Any, net: Sequential, aim: Aim, rows: Rows) -> None:
     """Train until the gradient is small, or iterations run out."""
-    from .stochastic import arguments_of_fit, poisson_constant
+    from .stochastic import CALLER, arguments_of_fit, poisson_constant
 
     optimizer = SGD(0.0)
     optimizer._penalizes_sums = True
@@ -114,5 +115,5 @@ def fit_quasi_newton(estimator: Any, net: Sequential, aim: Aim, rows: Rows) -> N
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): {result.message}. "
             "You might also want to scale the data, or raise max_iter",
             ConvergenceWarning,
-            stacklevel=5,  # the line that called fit
+            stacklevel=CALLER,
         )

@@ -34,7 +34,7 @@ SMALLEST_RATE = 1e-6  # "adaptive" ends there
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
-CALLER = 5  # frames from fit_stochastic to the line that called fit: _train, _fit and fit are between
+CALLER = 5  # frames from a solver's function to the line that called fit: _train, _fit and fit are between
 ALMOST_ONE = float(np.nextafter(1.0, 0.0))  # momentum must be less than 1
 
 
