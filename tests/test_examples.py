@@ -21,13 +21,18 @@ if not EXAMPLES.is_dir():
     pytest.skip("the examples are not beside the tests", allow_module_level=True)
 
 
-def run(example, *arguments, folder):
-    """What an example prints, run the way a reader would, but in a folder of ours."""
+def ended(example, *arguments, folder):
+    """An example that was run the way a reader would, but in a folder of ours."""
     # Its own folder is not on its path: examples/ holds nothing it could import, and fastnn is the installed one.
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(EXAMPLES / example), *arguments],
         capture_output=True, text=True, cwd=folder, env=os.environ | {"PYTHONSAFEPATH": "1"}, check=False,
     )  # fmt: skip
+
+
+def run(example, *arguments, folder):
+    """What an example prints."""
+    done = ended(example, *arguments, folder=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -95,10 +100,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
 
 
 def test_fashion_mnist_without_data_says_where_to_get_it(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "fashion_mnist.py"), str(tmp_path)],
-        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONSAFEPATH": "1"}, check=False,
-    )  # fmt: skip
+    done = ended("fashion_mnist.py", str(tmp_path), folder=tmp_path)
     assert done.returncode == 1
     assert "train-images-idx3-ubyte" in done.stderr and "dataset-fashion-mnist" in done.stderr
     assert "Traceback" not in done.stderr
@@ -106,10 +108,7 @@ def test_fashion_mnist_without_data_says_where_to_get_it(tmp_path):
 
 def refused(example, *arguments, folder):
     """What an example says to arguments it cannot use."""
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / example), *arguments],
-        capture_output=True, text=True, cwd=folder, env=os.environ | {"PYTHONSAFEPATH": "1"}, check=False,
-    )  # fmt: skip
+    done = ended(example, *arguments, folder=folder)
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr, done.stderr
     return done.stderr
 
@@ -169,11 +168,8 @@ def test_pipelines_have_the_scores_of_scikit_learns_own(tmp_path):
     ]
     assert [what for what, _ in scores[0]] == ["R^2"] * 5 + ["accuracy", "AUC"] and scores[0] == scores[1]
     assert float(scores[0][-1][1]) > 0.88
-    warned = subprocess.run(
-        [sys.executable, str(EXAMPLES / "sklearn_pipeline.py"), wheel, "--epochs", "1"],
-        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONSAFEPATH": "1"}, check=True,
-    ).stderr  # fmt: skip
-    assert not warned  # thirteen fits that say the same would be all that is seen
+    done = ended("sklearn_pipeline.py", wheel, "--epochs", "1", folder=tmp_path)
+    assert done.returncode == 0 and not done.stderr  # thirteen fits that say the same would be all that is seen
 
 
 @needs_tables
