@@ -2,12 +2,12 @@
  *
  * Compiled once per real type. A step is two phases with a barrier after each. In the first every thread carries rows
  * from the gather through the forward pass and the loss down the backward pass. In the second it owns a share of the
- * parameters: it completes their gradient, updates them, and rewrites their working copies. The schedules differ in
- * who computes the gradient of the weights:
+ * parameters: it completes their gradient, updates them, and rewrites their working copies. In both, whoever is done
+ * helps the others (pieces.h). The schedules differ in who computes the gradient of the weights:
  *   depth-first (narrow networks): with the rows, tile by tile, into the slot of that part of the batch; the owner
  *     then sums the slots in order;
  *   layer by layer (wider ones): the owner, over all rows of the batch (in chunks, when it is large).
- * Neither slots nor chunks depend on threads, so results do not.
+ * Neither slots nor chunks depend on threads, and every sum has one order, so results do not either.
  */
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
@@ -43,6 +43,7 @@ typedef struct {
     int32_t n_ops; /* run before the loss */
     double row_work;
     int penalized;   /* some segment has a penalty */
+    int whole_batches; /* a norm of columns needs all rows: threads meet on their way through the layers */
     atomic_int stop; /* poll() asked to; set in the first phase by thread 0, read by all after its barrier */
     atomic_int bad;  /* a parameter became not finite; set in the second phase */
     /* Of the period under way, written by thread 0 before a barrier: */
@@ -103,6 +104,7 @@ static void carry_rows(const train_call *call, ptrdiff_t first, int nth, const w
     const plan_type *plan = &call->plan;
     walk_type rest = *walk;
     rest.first = FNN_TYPED(gather_and_begin)(plan, walk, &t->x, t->order, first);
+    rest.soon = NULL;
     if (team)
         FNN_TYPED(forward_batch)(plan, &rest, team, thread, threads);
     else
@@ -134,28 +136,47 @@ static real *slot(const train_call *call, ptrdiff_t nth) {
     return nth == 0 ? call->training->grads : call->plan.slot_grads + (nth - 1) * call->training->network->n_params;
 }
 
-/* Depth-first, first phase: the slots of this thread, tile by tile. */
-static void carry_slots(train_call *call, const step_state *step, int thread, int threads) {
+/* Depth-first, first phase: one slot, tile by tile. */
+static void carry_slot(train_call *call, const step_state *step, ptrdiff_t s, int thread, int threads) {
     const plan_type *plan = &call->plan;
     real *set = plan->sets + thread * plan->set_size;
-    for (ptrdiff_t s = 0; s < step->slots; s++) {
-        if (s * threads / step->slots != thread) continue;
-        const ptrdiff_t begin = step->rows * s / step->slots, end = step->rows * (s + 1) / step->slots;
-        double loss = 0, weight = 0;
-        for (ptrdiff_t row = begin; row < end; row += plan->chunk_rows) {
-            const ptrdiff_t rows = end - row < plan->chunk_rows ? end - row : plan->chunk_rows;
-            if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
-            if (stopped(call)) return;
-            const walk_type walk = walk_of(call, step, set, 0, rows, row);
-            carry_rows(call, step->first + row, thread, &walk, NULL, thread, threads);
-            FNN_TYPED(sum_losses)(plan, thread, 0, rows, &loss, &weight);
-            for (int32_t i = 0; i < plan->network->n_segments; i++)
-                FNN_TYPED(segment_gradient)(plan, &walk, i, 0, plan->network->segments[i].rows, row > begin,
-                                            slot(call, s));
-        }
-        plan->part_loss[s] = loss;
-        plan->part_weight[s] = weight;
+    const ptrdiff_t begin = step->rows * s / step->slots, end = step->rows * (s + 1) / step->slots;
+    double loss = 0, weight = 0;
+    for (ptrdiff_t row = begin; row < end; row += plan->chunk_rows) {
+        const ptrdiff_t rows = end - row < plan->chunk_rows ? end - row : plan->chunk_rows;
+        if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
+        if (stopped(call)) return;
+        const walk_type walk = walk_of(call, step, set, 0, rows, row);
+        carry_rows(call, step->first + row, thread, &walk, NULL, thread, threads);
+        FNN_TYPED(sum_losses)(plan, thread, 0, rows, &loss, &weight);
+        for (int32_t i = 0; i < plan->network->n_segments; i++)
+            FNN_TYPED(segment_gradient)(plan, &walk, i, 0, plan->network->segments[i].rows, row > begin, slot(call, s));
     }
+    plan->part_loss[s] = loss;
+    plan->part_weight[s] = weight;
+}
+
+/* The first slot of a thread's share. */
+static ptrdiff_t first_slot(const step_state *step, int thread, int threads) {
+    return (step->slots * thread + threads - 1) / threads;
+}
+
+/* All slots. Where nobody has more than one, there is nothing to take from others. */
+static void carry_slots(train_call *call, const step_state *step, int thread, int threads) {
+    const int fixed = step->slots <= threads;
+    int owner = thread;
+    ptrdiff_t piece = fixed ? 0 : fnn_pieces_take(call->plan.row_pieces, thread, threads, &owner);
+    ptrdiff_t left_to_others = step->rows / threads; /* of an equal share */
+    while (piece >= 0) {
+        const ptrdiff_t s = first_slot(step, owner, threads) + piece;
+        if (s < first_slot(step, owner + 1, threads)) {
+            carry_slot(call, step, s, thread, threads);
+            left_to_others -= step->rows / step->slots;
+        }
+        piece = fixed ? -1 : fnn_pieces_take(call->plan.row_pieces, thread, threads, &owner);
+    }
+    /* Ctrl-C is let in as often where the others are so much faster that they leave little. */
+    if (thread == 0 && left_to_others > 0) look_at_clock(call, 3 * call->row_work * (double)left_to_others);
 }
 
 static int is_finite(double x) { return x >= -DBL_MAX && x <= DBL_MAX; }
@@ -213,6 +234,12 @@ static ptrdiff_t block_rows(const fnn_segment *segment) {
     return rows > 32 ? rows : 32;
 }
 
+/* A thread's share of the rows of the next step or chunk: of slots as many as there may be. */
+static void begin_rows(const train_call *call, int thread) {
+    const plan_type *plan = &call->plan;
+    fnn_pieces_begin(plan->row_pieces, thread, plan->depth_first ? (int)plan->slots : FNN_PIECES);
+}
+
 /* Both schedules return whether the batch was dropped: one reading of `stop` between the two barriers, because after
  * the second thread 0 may already be setting it in the next step. */
 static int step_depth_first(train_call *call, step_state *step, fnn_team *team, int thread, int threads) {
@@ -220,6 +247,7 @@ static int step_depth_first(train_call *call, step_state *step, fnn_team *team, 
     carry_slots(call, step, thread, threads);
     fnn_team_barrier(team, thread);
     if (stopped(call)) return 1;
+    begin_rows(call, thread);
     for (ptrdiff_t s = 0; s < step->slots; s++) {
         step->loss_sum += call->plan.part_loss[s];
         step->weight_sum += call->plan.part_weight[s];
@@ -242,46 +270,98 @@ static int step_depth_first(train_call *call, step_state *step, fnn_team *team, 
     return 0;
 }
 
+/* Rows that are walked apart: whole tiles, and not so few that reading the weights once more is felt. */
+#define FEWEST_ROWS_APART 12
+
+/* Of the rows of a chunk, those of a piece of a thread's share. */
+static void piece_of_rows(const plan_type *plan, ptrdiff_t rows, int owner, int piece, int threads, ptrdiff_t *begin,
+                          ptrdiff_t *end) {
+    const ptrdiff_t tile = plan->kernels->tile_rows, unit = (FEWEST_ROWS_APART + tile - 1) / tile * tile;
+    fnn_piece_of(rows, unit, owner, piece, threads, begin, end);
+}
+
+/* What will be read first of a piece of a thread's share of so many rows, from row `first` of the epoch on. */
+static fnn_soon soon_in_piece(const train_call *call, ptrdiff_t first, ptrdiff_t rows, int thread, int piece,
+                              int threads) {
+    const fnn_training *t = call->training;
+    ptrdiff_t begin, end;
+    piece_of_rows(&call->plan, rows, thread, piece, threads, &begin, &end);
+    return FNN_TYPED(first_rows_soon)(&call->plan, &t->x, t->order, first + begin, end - begin);
+}
+
 /* What this thread will read first when `done` rows of the step are behind it: of the next chunk or the next step. */
 static fnn_soon soon_after(const train_call *call, const step_state *step, ptrdiff_t done, int thread, int threads) {
     const fnn_training *t = call->training;
     const ptrdiff_t first = step->first + done, left = t->x.rows - first;
     const ptrdiff_t most = done < step->rows ? step->rows - done : t->batch < left ? t->batch : left;
     const ptrdiff_t rows = most < call->plan.chunk_rows ? most : call->plan.chunk_rows;
-    const ptrdiff_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
-    return FNN_TYPED(first_rows_soon)(&call->plan, &t->x, t->order, first + begin, end - begin);
+    return soon_in_piece(call, first, rows, thread, 0, threads);
 }
 
-static int step_by_layers(train_call *call, step_state *step, fnn_team *team, int thread, int threads) {
-    const fnn_network *network = call->training->network;
+/* Layer by layer, first phase: so many rows of the step behind those that are done. */
+static void carry_chunk(train_call *call, const step_state *step, ptrdiff_t done, ptrdiff_t rows, fnn_team *team,
+                        int thread, int threads) {
     const plan_type *plan = &call->plan;
-    for (ptrdiff_t done = 0; done < step->rows; done += plan->chunk_rows) {
-        const ptrdiff_t left = step->rows - done, rows = left < plan->chunk_rows ? left : plan->chunk_rows;
+    if (call->whole_batches) {
         const ptrdiff_t begin = rows * thread / threads, end = rows * (thread + 1) / threads;
-        if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
-        walk_type all = walk_of(call, step, plan->sets, 0, rows, done);
         walk_type own = walk_of(call, step, plan->sets, begin, end - begin, done + begin);
         if (stopped(call)) own.rows = 0;
         carry_rows(call, step->first + done, 0, &own, team, thread, threads);
-        fnn_team_barrier(team, thread);
-        if (stopped(call)) return 1;
-        FNN_TYPED(sum_losses)(plan, 0, 0, rows, &step->loss_sum, &step->weight_sum);
-        const int is_last = left <= plan->chunk_rows;
-        if (thread == 0 && is_last && updates(step)) FNN_TYPED(update_running)(plan, step->rows);
-        const fnn_soon soon = soon_after(call, step, done + rows, thread, threads);
-        all.soon = soon.n ? &soon : NULL; /* asked for by the first gradient, if that is a product */
+        return;
+    }
+    int owner, piece;
+    while ((piece = fnn_pieces_take(plan->row_pieces, thread, threads, &owner)) >= 0) {
+        ptrdiff_t begin, end;
+        piece_of_rows(plan, rows, owner, piece, threads, &begin, &end);
+        if (begin >= end || stopped(call)) continue;
+        walk_type part = walk_of(call, step, plan->sets, begin, end - begin, done + begin);
+        fnn_soon soon = {0};
+        if (owner == thread && piece + 1 < FNN_PIECES)
+            soon = soon_in_piece(call, step->first + done, rows, thread, piece + 1, threads);
+        part.soon = soon.n ? &soon : NULL;
+        carry_rows(call, step->first + done, 0, &part, NULL, thread, threads);
+    }
+}
+
+/* Second phase: gradients of the parameters over these rows, and what follows once they are complete. */
+static void use_chunk(train_call *call, step_state *step, walk_type *rows, int accumulate, int complete, int thread,
+                      int threads) {
+    const fnn_network *network = call->training->network;
+    const plan_type *plan = &call->plan;
+    int owner, piece;
+    while ((piece = fnn_pieces_take(plan->param_pieces, thread, threads, &owner)) >= 0) {
         for (int32_t i = 0; i < network->n_segments; i++) {
             ptrdiff_t first, last;
-            FNN_TYPED(share_of_segment)(plan, i, thread, threads, &first, &last);
+            FNN_TYPED(piece_of_segment)(plan, i, owner, piece, threads, &first, &last);
             const ptrdiff_t block = block_rows(&network->segments[i]);
             for (ptrdiff_t row = first; row < last; row += block) {
                 const ptrdiff_t block_end = last - row < block ? last : row + block;
-                FNN_TYPED(segment_gradient)(plan, &all, i, row, block_end, done > 0, call->training->grads);
-                all.soon = NULL;
-                if (is_last && updates(step)) use_gradient(call, step, i, row, block_end);
+                FNN_TYPED(segment_gradient)(plan, rows, i, row, block_end, accumulate, call->training->grads);
+                rows->soon = NULL;
+                if (complete) use_gradient(call, step, i, row, block_end);
             }
         }
-        if (is_last && updates(step)) clip_and_update(call, step, team, thread, threads);
+    }
+}
+
+static int step_by_layers(train_call *call, step_state *step, fnn_team *team, int thread, int threads) {
+    const plan_type *plan = &call->plan;
+    for (ptrdiff_t done = 0; done < step->rows; done += plan->chunk_rows) {
+        const ptrdiff_t left = step->rows - done, rows = left < plan->chunk_rows ? left : plan->chunk_rows;
+        if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
+        fnn_pieces_begin(plan->param_pieces, thread, FNN_PIECES);
+        carry_chunk(call, step, done, rows, team, thread, threads);
+        fnn_team_barrier(team, thread);
+        if (stopped(call)) return 1;
+        begin_rows(call, thread);
+        FNN_TYPED(sum_losses)(plan, 0, 0, rows, &step->loss_sum, &step->weight_sum);
+        const int complete = left <= plan->chunk_rows && updates(step);
+        if (thread == 0 && complete) FNN_TYPED(update_running)(plan, step->rows);
+        const fnn_soon soon = soon_after(call, step, done + rows, thread, threads);
+        walk_type all = walk_of(call, step, plan->sets, 0, rows, done);
+        all.soon = soon.n ? &soon : NULL; /* asked for by the first gradient, if that is a product */
+        use_chunk(call, step, &all, done > 0, complete, thread, threads);
+        if (complete) clip_and_update(call, step, team, thread, threads);
         fnn_team_barrier(team, thread);
     }
     return 0;
@@ -378,6 +458,7 @@ static void run_steps(void *context, fnn_team *team, int thread, int threads) {
                    .status = FNN_FINISHED,
                    .over = t->n_steps <= 0};
     FNN_TYPED(pack_share)(&call->plan, thread, threads);
+    begin_rows(call, thread);
     fnn_team_barrier(team, thread);
     while (!at.over) {
         if (t->pace)
@@ -398,6 +479,7 @@ void FNN_TYPED(train)(const fnn_training *training, fnn_training_result *result)
         .n_ops = FNN_TYPED(ops_before_loss)(training->network, &training->objective),
         .row_work = FNN_TYPED(row_work)(training->network),
         .penalized = FNN_TYPED(is_penalized)(training->network),
+        .whole_batches = fnn_has_batch_norm(training->network),
         .next_poll = fnn_seconds() + training->poll_seconds,
         .result = result,
     };

@@ -111,7 +111,7 @@ static int32_t end_of_first_product(const fnn_network *network, const walk_type 
 int32_t FNN_TYPED(gather_and_begin)(const plan_type *plan, const walk_type *walk, const fnn_array *x,
                                     const int64_t *order, ptrdiff_t first) {
     const ptrdiff_t rows = walk->rows, n_blocks = blocks_of(plan, rows);
-    const int pays = n_blocks > 1 && fnn_rows_soon(x, order, first + walk->row, rows).n > 0;
+    const int pays = (n_blocks > 1 || walk->soon) && fnn_rows_soon(x, order, first + walk->row, rows).n > 0;
     const int32_t end = pays ? end_of_first_product(plan->network, walk) : 0;
     if (end == 0) {
         FNN_TYPED(gather)(plan, walk->set, walk->row, rows, x, order, first);
@@ -126,7 +126,7 @@ int32_t FNN_TYPED(gather_and_begin)(const plan_type *plan, const walk_type *walk
         block.row = walk->row + begin;
         block.position = walk->position + begin;
         block.rows = next - begin;
-        block.soon = soon.n ? &soon : NULL;
+        block.soon = soon.n ? &soon : walk->soon;
         FNN_TYPED(gather)(plan, block.set, block.row, block.rows, x, order, first);
         FNN_TYPED(forward_rows)(plan, &block);
     }

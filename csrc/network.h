@@ -41,7 +41,8 @@ void FNN_TYPED(gather)(const FNN_TYPED(plan) * plan, real *set, ptrdiff_t row, p
                        const int64_t *order, ptrdiff_t first);
 
 /* The same for the rows of a walk, and its first operations up to the end of the first product, where it pays to have
- * one block of rows multiplied while the next comes from memory; returns the first operation that is left. */
+ * one block of rows multiplied while the next comes from memory, and behind the last one what the walk may ask for;
+ * returns the first operation that is left. */
 int32_t FNN_TYPED(gather_and_begin)(const FNN_TYPED(plan) * plan, const FNN_TYPED(walk) * walk, const fnn_array *x,
                                     const int64_t *order, ptrdiff_t first);
 /* What the first block of so many rows will read, from row `first` of the order on. */

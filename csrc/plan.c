@@ -60,14 +60,8 @@ double FNN_TYPED(row_work)(const fnn_network *network) {
     return work;
 }
 
-static int has_batch_norm(const fnn_network *network) {
-    for (int32_t i = 0; i < network->n_ops; i++)
-        if (fnn_is_batch_norm(&network->ops[i])) return 1;
-    return 0;
-}
-
 static int is_narrow(const fnn_network *network) {
-    if (network->n_params > NARROW_PARAMS || has_batch_norm(network)) return 0;
+    if (network->n_params > NARROW_PARAMS || fnn_has_batch_norm(network)) return 0;
     for (int32_t b = 1; b < network->n_buffers; b++)
         if (network->widths[b] >= NARROW_UNITS) return 0;
     return 1;
@@ -82,7 +76,7 @@ ptrdiff_t FNN_TYPED(slots_of)(const fnn_network *network, ptrdiff_t batch) {
 }
 
 static ptrdiff_t rows_at_a_time(const fnn_network *network, int use, int depth_first, ptrdiff_t batch) {
-    if (use == FNN_USE_PASS || (use == FNN_USE_TRAIN && has_batch_norm(network))) return batch > 0 ? batch : 1;
+    if (use == FNN_USE_PASS || (use == FNN_USE_TRAIN && fnn_has_batch_norm(network))) return batch > 0 ? batch : 1;
     ptrdiff_t most = FNN_TILE_ROWS;
     if (use == FNN_USE_TRAIN && !depth_first) {
         size_t row_bytes = 1;
@@ -116,7 +110,8 @@ static int pays_to_pack(const FNN_TYPED(fnn_kernels) * kernels, const fnn_segmen
     if (use == FNN_USE_PREDICT)
         return batch >= 10 * kernels->tile_rows && row_bytes > 2048 && (row_bytes > 8192 || row_bytes % 2048 == 0);
     const int narrow = kernels->panel_columns * (ptrdiff_t)sizeof(real) <= NARROW_PANEL_BYTES;
-    const int fast_as_it_is = row_bytes <= SHORT_ROW_BYTES && !(narrow && weight->rows > SMALL_WEIGHT_BYTES / row_bytes);
+    const int fast_as_it_is = row_bytes <= SHORT_ROW_BYTES &&
+                              !(narrow && weight->rows > SMALL_WEIGHT_BYTES / row_bytes);
     return !fast_as_it_is && (batch > FEW_ROWS || threads > 1);
 }
 
@@ -178,13 +173,16 @@ static ptrdiff_t cut(const fnn_segment *segment, double begin, double cost) {
     return rows < segment->rows ? rows : segment->rows;
 }
 
-/* Of a segment with so many elements before it. */
-static void share_of(const fnn_network *network, const fnn_segment *segment, double begin, int thread, int threads,
+/* The rows of a segment with so many elements before it that lie between two places of all elements, in parts. */
+static void share_of(const fnn_network *network, const fnn_segment *segment, double begin, int from, int to, int parts,
                      ptrdiff_t *first, ptrdiff_t *last) {
     const double total = (double)network->n_params;
-    *first = thread == 0 ? 0 : cut(segment, begin, total * thread / threads);
-    *last = thread == threads - 1 ? segment->rows : cut(segment, begin, total * (thread + 1) / threads);
+    *first = from == 0 ? 0 : cut(segment, begin, total * from / parts);
+    *last = to == parts ? segment->rows : cut(segment, begin, total * to / parts);
 }
+
+/* Threads of larger teams have so few elements each that the order does not matter. */
+#define MOST_COMPARED 64
 
 /* The elements of the thread that has most of them. */
 static double largest_share(const fnn_network *network, int threads, int last_first) {
@@ -194,7 +192,7 @@ static double largest_share(const fnn_network *network, int threads, int last_fi
         for (int32_t i = 0; i < network->n_segments; i++) {
             const fnn_segment *segment = &network->segments[last_first ? network->n_segments - 1 - i : i];
             ptrdiff_t first, last;
-            share_of(network, segment, begin, thread, threads, &first, &last);
+            share_of(network, segment, begin, thread, thread + 1, threads, &first, &last);
             own += (double)(last - first) * (double)segment->columns;
             begin += elements_of(segment);
         }
@@ -203,15 +201,27 @@ static double largest_share(const fnn_network *network, int threads, int last_fi
     return largest;
 }
 
+static void find_before(const fnn_network *network, int last_first, double *before) {
+    double begin = 0;
+    for (int32_t i = 0; i < network->n_segments; i++) {
+        const int32_t segment = last_first ? network->n_segments - 1 - i : i;
+        before[segment] = begin;
+        begin += elements_of(&network->segments[segment]);
+    }
+}
+
 void FNN_TYPED(share_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int threads,
                                  ptrdiff_t *first, ptrdiff_t *last) {
-    const fnn_network *network = plan->network;
-    double begin = 0;
-    if (plan->last_first)
-        for (int32_t s = network->n_segments - 1; s > segment; s--) begin += elements_of(&network->segments[s]);
-    else
-        for (int32_t s = 0; s < segment; s++) begin += elements_of(&network->segments[s]);
-    share_of(network, &network->segments[segment], begin, thread, threads, first, last);
+    share_of(plan->network, &plan->network->segments[segment], plan->before[segment], thread, thread + 1, threads,
+             first, last);
+}
+
+void FNN_TYPED(piece_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int piece, int threads,
+                                 ptrdiff_t *first, ptrdiff_t *last) {
+    const int share = FNN_SHARE * thread;
+    share_of(plan->network, &plan->network->segments[segment], plan->before[segment],
+             share + fnn_piece_begin(piece, threads), share + fnn_piece_begin(piece + 1, threads), FNN_SHARE * threads,
+             first, last);
 }
 
 /* ---- the layout ----------------------------------------------------------------------------------------------- */
@@ -228,7 +238,7 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
     plan->slots = FNN_TYPED(slots_of)(network, batch);
     plan->depth_first = use == FNN_USE_TRAIN && is_narrow(network);
     plan->chunk_rows = rows_at_a_time(network, use, plan->depth_first, batch);
-    plan->last_first = use == FNN_USE_TRAIN && threads > 1 &&
+    plan->last_first = use == FNN_USE_TRAIN && threads > 1 && threads <= MOST_COMPARED &&
                        largest_share(network, threads, 1) < largest_share(network, threads, 0);
     const int sets = use == FNN_USE_PREDICTOR ? 0 : use == FNN_USE_PREDICT || plan->depth_first ? threads : 1;
     const size_t rows = (size_t)plan->chunk_rows;
@@ -238,12 +248,14 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
     plan->weight = take(&at, n_ops, sizeof *plan->weight);
     plan->bias = take(&at, n_ops, sizeof *plan->bias);
     plan->op_of_segment = take(&at, (size_t)network->n_segments, sizeof *plan->op_of_segment);
+    plan->before = take(&at, (size_t)network->n_segments, sizeof *plan->before);
     plan->stride = take(&at, n_buffers, sizeof *plan->stride);
     plan->value_at = take(&at, n_buffers, sizeof *plan->value_at);
     plan->grad_at = take(&at, n_buffers, sizeof *plan->grad_at);
     plan->trains = take(&at, n_buffers, sizeof *plan->trains);
     plan->columns = take(&at, n_ops, sizeof *plan->columns);
     if (plan->trains) find_trained(network, plan->trains);
+    if (plan->before) find_before(network, plan->last_first, plan->before);
 
     /* Working copies of the weights. Thin weights are always copied, transposed. */
     for (int32_t i = 0; i < network->n_ops; i++) {
@@ -266,7 +278,8 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
             }
         }
         real *columns = NULL;
-        if (fnn_is_batch_norm(op)) columns = take(&at, (size_t)network->widths[op->output], FNN_COLUMN_ROWS * sizeof(real));
+        if (fnn_is_batch_norm(op))
+            columns = take(&at, (size_t)network->widths[op->output], FNN_COLUMN_ROWS * sizeof(real));
         if (plan->packed) {
             plan->packed[i] = packed;
             plan->transposed[i] = transposed;
@@ -318,7 +331,10 @@ size_t FNN_TYPED(plan_lay_out)(FNN_TYPED(plan) * plan, const fnn_network *networ
         size_t blocks = 0;
         for (int32_t i = 0; i < network->n_segments; i++) blocks += (size_t)fnn_blocks(&network->segments[i]);
         plan->block_sums = take(&at, blocks, FNN_BLOCK_SUMS * sizeof(double));
+        plan->param_pieces = take(&at, (size_t)threads, sizeof *plan->param_pieces);
     }
+    if (use == FNN_USE_TRAIN || use == FNN_USE_PREDICT)
+        plan->row_pieces = take(&at, (size_t)threads, sizeof *plan->row_pieces);
     return at.overflow ? 0 : at.used + ALIGNMENT;
 }
 

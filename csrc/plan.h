@@ -10,6 +10,7 @@
 
 #include "dispatch.h"
 #include "fastnn.h"
+#include "pieces.h"
 #include "simd/real.h"
 
 /* Rows a thread carries from the first layer to the last when a network is walked depth-first. */
@@ -37,6 +38,8 @@ typedef struct {
     ptrdiff_t slots;      /* parts of the batch whose gradients are summed apart, then in order */
     ptrdiff_t chunk_rows; /* rows in buffers at a time: a tile, or the chunk */
     int last_first;       /* parameters are shared out from the last segment to the first */
+    double *before;       /* by segment: parameters that are shared out before it */
+    fnn_pieces *row_pieces, *param_pieces; /* of each thread's share of the rows, and of the parameters */
 
     const real *params; /* the flat vector, read where there is no working copy */
     /* By operation: the working copies of a dense weight (NULL: read params itself), and weight and bias as they are. */
@@ -49,15 +52,15 @@ typedef struct {
     ptrdiff_t *stride, *value_at, *grad_at;
     int32_t *trains;
     ptrdiff_t set_size; /* elements of one set */
-    real *sets;         /* one set per thread (depth-first, predict) or one for all */
+    real *sets; /* one set per thread (depth-first, predict) or one for all */
 
-    real *state;   /* of the network, not trained */
+    real *state; /* of the network, not trained */
     uint64_t seed; /* of random masks */
     /* By operation: what a norm of columns keeps of the batch, FNN_COLUMN_ROWS rows of n numbers. */
     real **columns;
 
-    real *slot_grads;   /* slots 1.., n_params each; slot 0 is the gradient vector itself */
-    real *targets;      /* (rows of a set, outputs) per set: converted target values */
+    real *slot_grads; /* slots 1.., n_params each; slot 0 is the gradient vector itself */
+    real *targets; /* (rows of a set, outputs) per set: converted target values */
     ptrdiff_t targets_stride, targets_size;
     double *row_loss, *row_weight; /* per row of a set, per set */
     int32_t *row_label;
@@ -79,8 +82,17 @@ ptrdiff_t FNN_TYPED(padded_stride)(ptrdiff_t columns);
 void FNN_TYPED(share_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int threads,
                                  ptrdiff_t *first, ptrdiff_t *last);
 
-/* Whether an operation needs all rows of the batch at once. */
+/* The same for one piece of that share (pieces.h). */
+void FNN_TYPED(piece_of_segment)(const FNN_TYPED(plan) * plan, int32_t segment, int thread, int piece, int threads,
+                                 ptrdiff_t *first, ptrdiff_t *last);
+
+/* Whether an operation, or one of a network, needs all rows of the batch at once. */
 static inline int fnn_is_batch_norm(const fnn_op *op) { return op->kind == FNN_BATCH_NORM; }
+static inline int fnn_has_batch_norm(const fnn_network *network) {
+    for (int32_t i = 0; i < network->n_ops; i++)
+        if (fnn_is_batch_norm(&network->ops[i])) return 1;
+    return 0;
+}
 
 /* Multiply-adds of a forward pass over one row. */
 double FNN_TYPED(row_work)(const fnn_network *network);

@@ -33,9 +33,9 @@ static int is_readable_in_place(const fnn_prediction *p) {
     if (network->n_ops == 0 || network->ops[0].kind != FNN_DENSE || network->ops[0].input != 0) return 0;
     for (int32_t i = 1; i < network->n_ops; i++)
         if (network->ops[i].input == 0 || (network->ops[i].kind == FNN_ADD && network->ops[i].other == 0)) return 0;
-    return p->x.type == (FNN_REAL == 32 ? FNN_DATA_FLOAT32 : FNN_DATA_FLOAT64) && (uintptr_t)p->x.data % sizeof(real) == 0 &&
-           stride > 0 && stride % item == 0 && (p->x.rows == 1 || stride % 1024 != 0) &&
-           (p->x.column_stride_bytes == item || p->x.columns == 1);
+    return p->x.type == (FNN_REAL == 32 ? FNN_DATA_FLOAT32 : FNN_DATA_FLOAT64) &&
+           (uintptr_t)p->x.data % sizeof(real) == 0 && stride > 0 && stride % item == 0 &&
+           (p->x.rows == 1 || stride % 1024 != 0) && (p->x.column_stride_bytes == item || p->x.columns == 1);
 }
 
 /* Rows [first, first + rows), at most a chunk of them; the sums of their losses are those of a block. */
@@ -78,25 +78,42 @@ static ptrdiff_t blocks_of(const predict_call *call) {
     return (call->prediction->x.rows + call->plan.chunk_rows - 1) / call->plan.chunk_rows;
 }
 
-static void predict_share(void *context, fnn_team *team, int thread, int threads) {
-    predict_call *call = context;
+/* So many rows from `first` on, a block or less at a time; returns whether to go on. */
+static int predict_piece(predict_call *call, ptrdiff_t first, ptrdiff_t end, int thread) {
     const fnn_prediction *p = call->prediction;
     const ptrdiff_t most = call->plan.chunk_rows;
-    /* Without losses threads need not meet where blocks do: then even one block can be shared. */
-    const ptrdiff_t units = p->objective ? blocks_of(call) : p->x.rows, unit = p->objective ? most : 1;
-    ptrdiff_t end = units * (thread + 1) / threads * unit;
-    if (end > p->x.rows) end = p->x.rows;
-    FNN_TYPED(pack_share)(&call->plan, thread, threads);
-    if (thread == 0) FNN_TYPED(use_running)(&call->plan);
-    fnn_team_barrier(team, thread);
-    if (thread == 0) call->threads = threads;
-    for (ptrdiff_t first = units * thread / threads * unit; first < end; first += most) {
+    for (; first < end; first += most) {
         if (thread == 0 && p->poll && fnn_seconds() >= call->next_poll) {
             if (p->poll(p->poll_context)) atomic_store_explicit(&call->stop, FNN_STOPPED, memory_order_relaxed);
             call->next_poll = fnn_seconds() + p->poll_seconds;
         }
-        if (atomic_load_explicit(&call->stop, memory_order_relaxed)) return;
+        if (atomic_load_explicit(&call->stop, memory_order_relaxed)) return 0;
         predict_rows(call, first, end - first < most ? end - first : most, first / most, thread);
+    }
+    return 1;
+}
+
+static void predict_share(void *context, fnn_team *team, int thread, int threads) {
+    predict_call *call = context;
+    const fnn_prediction *p = call->prediction;
+    const plan_type *plan = &call->plan;
+    const ptrdiff_t most = plan->chunk_rows;
+    FNN_TYPED(pack_share)(plan, thread, threads);
+    if (thread == 0) FNN_TYPED(use_running)(plan);
+    fnn_pieces_begin(plan->row_pieces, thread, FNN_PIECES);
+    fnn_team_barrier(team, thread);
+    if (thread == 0) call->threads = threads;
+    int owner, piece;
+    while ((piece = fnn_pieces_take(plan->row_pieces, thread, threads, &owner)) >= 0) {
+        ptrdiff_t first, end;
+        if (p->objective) { /* whole blocks, whose losses are summed apart */
+            fnn_piece_of(blocks_of(call), 1, owner, piece, threads, &first, &end);
+            first *= most;
+            end = end * most < p->x.rows ? end * most : p->x.rows;
+        } else { /* then even one block can be shared */
+            fnn_piece_of(p->x.rows, most, owner, piece, threads, &first, &end);
+        }
+        if (!predict_piece(call, first, end, thread)) return;
     }
 }
 

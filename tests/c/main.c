@@ -22,6 +22,7 @@ void test_matmul_f64(void);
 void test_network(void);
 void test_pace(void);
 void test_parallel(void);
+void test_pieces(void);
 void test_predictor(void);
 void test_random(void);
 void test_shares(void);
@@ -42,6 +43,7 @@ static const struct {
     {"kernels_f64", test_kernels_f64},
     {"layers", test_layers_f32},
     {"layers_f64", test_layers_f64},
+    {"pieces", test_pieces},
     {"shares", test_shares},
     {"network", test_network},
     {"predictor", test_predictor},

@@ -6,11 +6,13 @@
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
+#include "clock.h"
 #include "fastnn.h"
 #include "guarded.h"
 #include "networks.h"
@@ -1031,6 +1033,42 @@ static void stopping(void) {
     }
 }
 
+/* Thread 0 dawdles at every look at the clock, so the others take over what it has not begun: same bits. */
+static int dawdle(void *context) {
+    int *polls = context;
+    const double until = fnn_seconds() + 2e-4;
+    while (fnn_seconds() < until) continue;
+    ++*polls;
+    return 0;
+}
+
+static void dawdling(void) {
+    static const struct {
+        int network;
+        ptrdiff_t rows, batch;
+    } cases[] = {{0, 3000, 1500}, {1, 600, 200}, {2, 600, 200}, {5, 2500, 1200}};
+    int polls = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int mark = guarded_mark();
+        layers l;
+        network_build(&l, cases[i].network, FNN_FLOAT32);
+        const dataset data = dataset_new(&l, cases[i].rows, 16);
+        run alone, r;
+        run_begin(&alone, &l, &data, cases[i].batch);
+        run_optimizer(&alone, "adam", 0.01);
+        run_copy(&r, &alone);
+        run_train(&alone);
+        r.training.threads = 3;
+        r.training.poll = dawdle;
+        r.training.poll_context = &polls;
+        run_train(&r);
+        agree(run_same(&r, &alone) && r.result.loss_sum == alone.result.loss_sum, network_name(cases[i].network),
+              FNN_FLOAT32, cases[i].batch, 3, "bits of a run with a slow thread");
+        guarded_release(mark);
+    }
+    CHECK(polls > 0);
+}
+
 /* What does not fit is told by a size of 0, and never computed wrong. */
 static void sizes(void) {
     for (int t = 0; t < 2; t++) {
@@ -1079,4 +1117,5 @@ void test_network(void) {
     outputs_are_those_before();
     divergence();
     stopping();
+    dawdling();
 }

@@ -12,6 +12,23 @@
 
 enum { MOST_THREADS = 9 };
 
+/* A share is its pieces one after the other, cut where blocks are. */
+static void pieces_are_share(const plan_f32 *plan, int32_t segment, int thread, int threads) {
+    ptrdiff_t first, last, begin, end, next;
+    int wrong = 0;
+    share_of_segment_f32(plan, segment, thread, threads, &first, &last);
+    next = first;
+    for (int piece = 0; piece < FNN_PIECES; piece++) {
+        piece_of_segment_f32(plan, segment, thread, piece, threads, &begin, &end);
+        wrong += begin != next || end < begin;
+        wrong += begin % FNN_BLOCK_ROWS != 0 && begin != plan->network->segments[segment].rows;
+        if (threads == 1 && piece == 0) wrong += end != last;
+        next = end;
+    }
+    CHECK_EQUAL(wrong, 0);
+    CHECK_EQUAL(next, last);
+}
+
 /* Every row has one owner, rows are cut where blocks are, and no share is larger than an equal one by more than the
  * cuts at its ends. Returns the largest share, in equal ones. */
 static double largest_share(const layers *l, int threads) {
@@ -28,6 +45,7 @@ static double largest_share(const layers *l, int threads) {
             ptrdiff_t first, last;
             share_of_segment_f32(&plan, i, thread, threads, &first, &last);
             CHECK(first % FNN_BLOCK_ROWS == 0 || first == s->rows);
+            pieces_are_share(&plan, i, thread, threads);
             if (first >= last) continue;
             CHECK_EQUAL(first, next);
             own[thread] += (double)((last - first) * s->columns);
