@@ -21,9 +21,13 @@ def relative_error(found, expected):
     return (np.abs(found - expected) / scale).max()
 
 
-def away_from_kinks(layers, loss, rows=ROWS, soft=False, margin=MARGIN):
+seed_found = {}
+"""Where the search ended, for what is looked for more than once."""
+
+
+def away_from_kinks(layers, loss, rows=ROWS, soft=False, margin=MARGIN, known_as=None):
     """A network, its reference, X and y."""
-    for seed in range(2000):
+    for seed in range(seed_found.get(known_as, 0), 2000):
         rng = np.random.default_rng(seed)
         net = fn.Sequential(layers(), inputs=INPUTS, seed=seed, dtype="float64")
         net.params[...] += rng.normal(scale=0.1, size=net.n_params)  # biases too
@@ -31,6 +35,8 @@ def away_from_kinks(layers, loss, rows=ROWS, soft=False, margin=MARGIN):
         network = reference.Network(net, loss)
         y = reference.targets_for(loss, rows, net.outputs, rng, soft=soft, last=network.activations[-1])
         if network.margin(X) > margin and network.loss_margin(X, y) > MARGIN:
+            if known_as:
+                seed_found[known_as] = seed
             return net, network, X, y
     raise AssertionError("no seed keeps away from the kinks")
 
@@ -63,8 +69,11 @@ def some_weights(kind, rows):
 @pytest.mark.parametrize("loss", fn.losses)
 def test_training_gradient_is_the_difference_of_the_loss(loss, activation, weights):
     for last in reference.lasts(loss):
-        for soft in (False, True):
-            net, network, X, y = away_from_kinks(stack(activation, last), loss, soft=soft)
+        soft_or_not = (False,) if reference.kind_of_targets(loss, last) == "values" else (False, True)
+        for soft in soft_or_not:
+            net, network, X, y = away_from_kinks(
+                stack(activation, last), loss, soft=soft, known_as=(activation, last, loss, soft)
+            )
             w = some_weights(weights, ROWS)
             expected = network.differences(X, y, w)
             assert np.abs(expected).max() > 1e-4, "nothing to measure"
