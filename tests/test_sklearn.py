@@ -462,6 +462,8 @@ def test_more_losses_for_numbers():
         assert model.loss_curve_[-1] < 0.5 * model.loss_curve_[0] and model.predict(X).shape == y.shape
     three = MLPRegressor(fn.Quantile([0.1, 0.5, 0.9]), max_iter=100, learning_rate_init=0.01, random_state=0).fit(X, y)
     assert three.predict(X).shape == (400, 3) and np.mean(three.predict(X)[:, 0] < y) > 0.7
+    with pytest.raises(ValueError, match="score needs one prediction for each column of y, not several quantiles"):
+        three.score(X, y)
     normal = MLPRegressor("gaussian_nll", max_iter=40, learning_rate_init=0.01, random_state=0).fit(X, y)
     assert normal.predict(X).shape == y.shape and normal.score(X, y) > 0.3
 
@@ -732,6 +734,10 @@ def test_targets_that_do_not_fit_are_named():
         "y_val has 1 columns, but y has 2": lambda: MLPRegressor(solver="lbfgs").fit(
             X, np.column_stack((y, y)), X_val=X, y_val=y
         ),
+        r"y_val has classes \[9\] that are not among": lambda: MLPClassifier().fit(X, y, X_val=X, y_val=y * 0 + 9),
+        "y_val has 3 columns, but": lambda: MLPClassifier().fit(X, y, X_val=X, y_val=np.eye(3, dtype=int)[y]),
+        "Input y_val contains NaN": lambda: MLPRegressor().fit(X, y, X_val=X, y_val=np.where(y == 1, np.nan, y)),
+        "Input X_val contains NaN": lambda: MLPRegressor().fit(X, y, X_val=np.where(X > 1, np.nan, X), y_val=y),
     }
     for said, call in named.items():
         with pytest.raises(ValueError, match=said):

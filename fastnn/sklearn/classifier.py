@@ -307,11 +307,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 f"got {self.classes_}, `y` has {classes}"
             )
 
-    def _read_targets(self, y: NDArray[Any], known: bool) -> NDArray[Any]:
+    def _read_targets(self, y: NDArray[Any], known: bool, name: str = "y") -> NDArray[Any]:
         if not known:
             self._labels = Labels.of(y)
             self.classes_ = self._labels.classes
-        return self._labels.numbers(y)
+        return self._labels.numbers(y, name)
 
     def _aim_for(self, y: NDArray[Any]) -> Aim:
         self.n_outputs_ = self._labels.outputs

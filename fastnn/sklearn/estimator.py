@@ -101,8 +101,8 @@ class Perceptron(BaseEstimator):
 
     # ---- for the two estimators to say --------------------------------------------------------------------------
 
-    def _read_targets(self, y: NDArray[Any], known: bool) -> NDArray[Any]:
-        """y as numbers; `known`: the classes are those of an earlier call."""
+    def _read_targets(self, y: NDArray[Any], known: bool, name: str = "y") -> NDArray[Any]:
+        """y as numbers; `known`: the classes are those of an earlier call; `name`: what errors call it."""
         raise NotImplementedError
 
     def _aim_for(self, y: NDArray[Any]) -> Aim:
@@ -172,8 +172,8 @@ class Perceptron(BaseEstimator):
         self._aim = aim
         held_out = None
         if X_val is not None:
-            X_val, y_val = self._read(X_val, y_val, reset=False)
-            held_out = Rows(X_val, self._read_targets(y_val, known=True), None)
+            X_val, y_val = self._read(X_val, y_val, reset=False, names=("X_val", "y_val"))
+            held_out = Rows(X_val, self._read_targets(y_val, known=True, name="y_val"), None)
             if held_out.y.shape[1:] != numbers.shape[1:]:
                 raise ValueError(f"y_val has {held_out.y.shape[1]} columns, but y has {numbers.shape[1]}")
         rows = Rows(X, numbers, weights)
@@ -192,29 +192,29 @@ class Perceptron(BaseEstimator):
     def _goes_on(self, incremental: bool) -> bool:
         return hasattr(self, "_network") and (self.warm_start or incremental)
 
-    def _read(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
-        """X in the dtype to compute in, by rows (CSR) if it is sparse; y as an array."""
+    def _read(self, X: Any, y: Any, reset: bool, names: tuple[str, str] = ("X", "y")) -> tuple[Any, Any]:
+        """X in the dtype to compute in, by rows (CSR) if it is sparse; y as an array; `names` of both for errors."""
         dtype = (np.float64, np.float32) if self.dtype is None else np.dtype(self.dtype)
         with config_context(assume_finite=True):  # both are looked through below
             X, y = validate_data(
                 self, X, y, accept_sparse=SPARSE, multi_output=True, y_numeric=self._y_numeric, dtype=dtype, reset=reset
             )
-        self._check_finite(X)
-        assert_all_finite(y, input_name="y")
+        self._check_finite(X, names[0])
+        assert_all_finite(y, input_name=names[1])
         if y.ndim == 2 and y.shape[1] == 1 and not hasattr(y, "nnz"):
             y = column_or_1d(y, warn=True)
         return _by_rows(X), y
 
-    def _check_finite(self, X: Any) -> None:
+    def _check_finite(self, X: Any, name: str = "X") -> None:
         """An error in scikit-learn's words. Dense rows are looked through natively, which takes half as long."""
         try:
             if not hasattr(X, "tocsr"):
-                check_finite(X, X.dtype, "X")
+                check_finite(X, X.dtype, name)
                 return
         except ValueError:
             pass
         with config_context(assume_finite=False):
-            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name=name)
 
     def _read_weights(self, sample_weight: Any, X: Any, y: Any, incremental: bool) -> NDArray[Any] | None:
         weights = sample_weight

@@ -73,22 +73,24 @@ class Labels:
         """Outputs that a network needs."""
         return 1 if self.kind == "binary" else len(self.classes)
 
-    def numbers(self, y: Any) -> NDArray[Any]:
-        """Class numbers (rows,), or 0 and 1 (rows, questions), of labels that are known."""
+    def numbers(self, y: Any, name: str = "y") -> NDArray[Any]:
+        """Class numbers (rows,), or 0 and 1 (rows, questions), of labels that are known; name: what errors call y."""
         if self.kind == "multilabel":
             if not type_of_target(y).startswith("multilabel") or y.shape[1] != len(self.classes):
-                raise ValueError(f"y must have {len(self.classes)} columns of 0 and 1 as in the first fit")
+                raise ValueError(f"{name} must have {len(self.classes)} columns of 0 and 1 as in the first fit")
             answers = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
             others = answers[(answers != 0) & (answers != 1)]
             if others.size:
-                raise ValueError(f"y has several columns, which must be of 0 and 1 (multi-label), but has {others[0]}")
+                raise ValueError(
+                    f"{name} has several columns, which must be of 0 and 1 (multi-label), but has {others[0]}"
+                )
             return answers
         if y.ndim != 1:
-            raise ValueError(f"y has {y.shape[1]} columns, but the labels of the first fit were one column")
+            raise ValueError(f"{name} has {y.shape[1]} columns, but the labels of the first fit were one column")
         places: NDArray[Any] = np.searchsorted(self.classes, y)
         if (self.classes[np.minimum(places, len(self.classes) - 1)] != y).any():
             unknown = np.setdiff1d(y, self.classes)
-            raise ValueError(f"y has classes {unknown} that are not among the known classes {self.classes}")
+            raise ValueError(f"{name} has classes {unknown} that are not among the known classes {self.classes}")
         return places
 
     def chosen(self, outputs: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from .estimator import Perceptron
 from .objectives import Aim, regressor_aim
@@ -206,11 +207,11 @@ class MLPRegressor(RegressorMixin, Perceptron):
         """
         return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
 
-    def _read_targets(self, y: NDArray[Any], known: bool) -> NDArray[Any]:
+    def _read_targets(self, y: NDArray[Any], known: bool, name: str = "y") -> NDArray[Any]:
         if hasattr(y, "toarray"):
-            raise TypeError("y is a sparse matrix, but MLPRegressor needs an array: y.toarray()")
+            raise TypeError(f"{name} is a sparse matrix, but MLPRegressor needs an array: {name}.toarray()")
         if y.dtype.kind not in "biuf":
-            raise TypeError(f"y has dtype {y.dtype}, but MLPRegressor needs real numbers")
+            raise TypeError(f"{name} has dtype {y.dtype}, but MLPRegressor needs real numbers")
         return y.reshape(len(y), -1)
 
     def _aim_for(self, y: NDArray[Any]) -> Aim:
@@ -260,3 +261,34 @@ class MLPRegressor(RegressorMixin, Perceptron):
         outputs = self._outputs(X)
         found = self._aim.predictions(outputs)
         return found[:, 0] if found.shape[1] == 1 else found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The coefficient of determination R² of ``predict(X)``, at most 1; 0 for a model that says the mean.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (rows, features)
+            With as many features as in ``fit``.
+        y : array-like (rows,) or (rows, outputs)
+            The true numbers; of several outputs the mean of their R² is taken.
+        sample_weight : array-like (rows,), optional
+            The weight of each row.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If X or y does not fit, or the model predicts several quantiles.
+        """
+        check_is_fitted(self)
+        if self._aim.is_quantiles:
+            raise ValueError(
+                "score needs one prediction for each column of y, not several quantiles: give "
+                "sklearn.metrics.mean_pinball_loss(y, predictions[:, i], alpha=...) each of them"
+            )
+        return float(super().score(X, y, sample_weight))
