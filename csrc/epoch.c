@@ -164,19 +164,20 @@ static ptrdiff_t first_slot(const step_state *step, int thread, int threads) {
 /* All slots. Where nobody has more than one, there is nothing to take from others. */
 static void carry_slots(train_call *call, const step_state *step, int thread, int threads) {
     const int fixed = step->slots <= threads;
+    ptrdiff_t due = first_slot(step, thread + 1, threads) - first_slot(step, thread, threads);
     int owner = thread;
     ptrdiff_t piece = fixed ? 0 : fnn_pieces_take(call->plan.row_pieces, thread, threads, &owner);
-    ptrdiff_t left_to_others = step->rows / threads; /* of an equal share */
     while (piece >= 0) {
         const ptrdiff_t s = first_slot(step, owner, threads) + piece;
         if (s < first_slot(step, owner + 1, threads)) {
             carry_slot(call, step, s, thread, threads);
-            left_to_others -= step->rows / step->slots;
+            due--;
         }
         piece = fixed ? -1 : fnn_pieces_take(call->plan.row_pieces, thread, threads, &owner);
     }
-    /* Ctrl-C is let in as often where the others are so much faster that they leave little. */
-    if (thread == 0 && left_to_others > 0) look_at_clock(call, 3 * call->row_work * (double)left_to_others);
+    /* Ctrl-C is let in as often where the others were faster and did what was due here. */
+    if (thread == 0 && due > 0)
+        look_at_clock(call, 3 * call->row_work * (double)(step->rows / step->slots * due));
 }
 
 static int is_finite(double x) { return x >= -DBL_MAX && x <= DBL_MAX; }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The process: how many threads may work and do, which instruction set, and what is left behind after a call."""
 
+import importlib.util
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -236,6 +238,18 @@ def test_the_instruction_set_may_be_chosen(name):
 
 def test_without_a_choice_it_is_the_best():
     assert python(SHOW, FASTNN_ISA="").strip() == ISAS[0]
+
+
+@pytest.mark.skipif(not LINUX, reason="other systems do not list the processor's features as a file")
+def test_the_tools_know_the_instruction_sets_of_this_processor(monkeypatch):
+    """Else the C tests would leave one out and say nothing."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # the script puts the sources first
+    script = Path(__file__).parents[1] / "tools" / "c_tests.py"
+    spec = importlib.util.spec_from_file_location("c_tests", script)
+    c_tests = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(c_tests)
+    sets = c_tests.build_plan.INSTRUCTION_SETS[c_tests.ARCHITECTURE]
+    assert {isa.name for isa in sets if c_tests.runs_here(isa)} == set(ISAS)
 
 
 def test_an_unknown_instruction_set_is_an_error_at_import():

@@ -104,11 +104,11 @@ def test(compiler: str, variant: str, folder: Path) -> tuple[int, int, str]:
 
 
 def runs_here(isa: build_plan.InstructionSet) -> bool:
-    """Whether this processor has what the flags of a set ask for; Linux lists it by the compiler's names."""
+    """Whether this processor has what the flags of a set ask for; Linux lists it by the compiler's names, save one."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         return not isa.gnu
-    features = set(cpuinfo.read_text().split())
+    features = {"prfchw" if name == "3dnowprefetch" else name for name in cpuinfo.read_text().split()}
     return all(flag.removeprefix("-m") in features for flag in isa.gnu if "=" not in flag)
 
 
