@@ -102,7 +102,7 @@ def check_gradients(
         floor = max(1e-3 * float(np.abs(gradient[part]).max()), least)
         for position in np.unique(np.linspace(0, segment.size - 1, PER_TENSOR).astype(np.int64)):
             found = float(gradient[segment.offset + position])
-            error = _error(step.loss, copy.params, segment.offset + int(position), found, floor)
+            error = _error(step.loss, copy.params, segment.offset + int(position), found, floor, worst)
             if not error <= worst:
                 at = divmod(int(position), segment.columns)
                 worst, where = error, f"{segment.name}{list(at)} of {place_of(net.layers, segment.layer)}"
@@ -147,8 +147,14 @@ class TrainingStep:
         return loss_sum / weight_sum
 
 
-def _error(loss: Callable[[], float], params: NDArray[np.float64], i: int, found: float, floor: float) -> float:
-    """The relative error of one derivative, with the step of the differences that suits it best."""
+def _error(
+    loss: Callable[[], float], params: NDArray[np.float64], i: int, found: float, floor: float, enough: float
+) -> float:
+    """The relative error of one derivative, with the step of the differences that suits it best.
+
+    Other steps are not tried after one whose error is at most `enough`: that of a parameter looked at before, so that
+    the largest over all parameters is the same.
+    """
     w = float(params[i])
     best = np.inf
     for step in STEPS:
@@ -158,6 +164,8 @@ def _error(loss: Callable[[], float], params: NDArray[np.float64], i: int, found
         scale = max(abs(found), abs(expected), floor)
         error = abs(found - expected) / scale if scale > 0 else 0.0
         best = min(best, error)
+        if best <= enough:
+            break
     return float(best)
 
 
