@@ -7,6 +7,8 @@ once more; any other is differentiated numerically, so that a new row of a regis
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 import fastnn as fn
@@ -207,19 +209,31 @@ class Network:
         return self._down(zs, a, d if self.joined else activation_gradient(self.activations[-1], zs[-1], d))[0]
 
     def differences(self, x, y, w=None):
-        """The same by differences of the loss in each parameter."""
-        found = []
-        for tensor in self.tensors:
-            for i in np.ndindex(tensor.shape):
-                start = tensor[i]
+        """The same by differences of the loss in each parameter.
 
-                def loss(h, tensor=tensor, i=i, start=start):
-                    tensor[i] = start + h
-                    return self.loss(x, y, w)
+        Every parameter at each of four places is a network of its own; all of them are computed at once.
+        """
+        start, moves = self.params, np.eye(self.params.size)
+        y = as_rows(self.loss_asked, y, self.seen(x).shape[1], self.activations[-1])
 
-                found.append(difference(loss))
-                tensor[i] = start
-        return np.array(found)
+        def losses(h):
+            """Of one network for each parameter, with that one moved by h."""
+            outputs = self.with_params(start + h * moves).seen(x)
+            rows = loss_rows(self.loss_asked, y, outputs, self.activations[-1])
+            return np.average(rows, axis=1, weights=w)
+
+        return difference(losses)
+
+    def with_params(self, params):
+        """A network for each row of params; what they compute has an axis for them before all others."""
+        many, at = copy.copy(self), 0
+        many.weights, many.biases = [], []
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            many.weights.append(params[:, at : at + weight.size].reshape(-1, *weight.shape))
+            at += weight.size
+            many.biases.append(None if bias is None else params[:, None, at : at + bias.size])
+            at += 0 if bias is None else bias.size
+        return many
 
     def margin(self, x):
         """How far the sums of units stay away from corners of their activation."""
