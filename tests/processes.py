@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 
 
 def python(script: str, *arguments: object, timeout: float = 120, fails: bool = False, **environment: str) -> str:
@@ -21,3 +22,35 @@ def python(script: str, *arguments: object, timeout: float = 120, fails: bool = 
     )  # fmt: skip
     assert (done.returncode != 0) == fails, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stderr if fails else done.stdout
+
+
+def killed_again_and_again(script: str, *arguments: object, moments: Iterable[float]) -> str:
+    """What is printed by a process that is killed (SIGKILL) so many seconds after its beginning, once for each moment,
+    and begun again each time, and in the end left alone; a process that ends before its moment is the last one.
+
+    The script defines attempt(), which each of the processes calls; they are forked from one that has run the script,
+    because imports take many times as long as what is to be killed. Not for Windows.
+    """
+    return python(
+        textwrap.dedent(script)
+        + textwrap.dedent(f"""
+        import os, signal, sys, time, traceback
+        for moment in {[*moments, None]}:
+            child = os.fork()
+            if child == 0:
+                try:
+                    attempt()
+                    sys.stdout.flush()
+                    os._exit(0)
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(1)
+            if moment is not None:
+                time.sleep(moment)
+                os.kill(child, signal.SIGKILL)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if status != -signal.SIGKILL:
+                sys.exit(status)
+        """),
+        *arguments,
+    )  # fmt: skip
