@@ -2,9 +2,11 @@
 """Build and run the C test program: plain, under the address and undefined-behaviour sanitizers, and under the
 thread sanitizer; then sweep the vector functions on each instruction set this processor has, and compare their bits.
 
-    python tools/c_tests.py [--cc gcc] [plain] [address] [thread] [sweep]
+    python tools/c_tests.py [--cc gcc] [--half first|second --folder FOLDER] [plain] [address] [thread] [sweep]
 
-Ends with the line "N passed, N failed", summed over the runs.
+The first half builds everything, and runs the tests of one thread and the sweep: nothing that would mind to run beside
+other work, with less priority. The second half is the tests of threads, on what the first one has left in the folder:
+they need the processors for themselves. Ends with the line "N passed, N failed", summed over the runs.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import sys
 import sysconfig
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,45 +65,87 @@ def must(command: list[str]) -> None:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}")
 
 
-WITH_THREADS = ("data", "random", "parallel", "apart", "pace", "dispatch", "pieces", "network", "predictor")
+WITH_THREADS = ("random", "parallel", "apart", "pace", "dispatch", "pieces", "network", "predictor")
 """What the thread sanitizer looks at: kernels are leaves of one thread, and tested under the other one."""
+ALONE = ("data", "gradients")
+"""Of one thread, and looked at by it too."""
+LONGEST = "network"
+"""Which under the thread sanitizer takes longer than all others, and is run by itself."""
 
 
-def build(compiler: str, variant: str, folder: Path) -> Path:
-    """Compile the library and the tests with one set of flags; return the program."""
-    extra = VARIANTS[variant]
+def begin_to_compile(
+    compiler: str, variants: list[str], folder: Path, pool: ThreadPoolExecutor
+) -> dict[str, list[Future[Path]]]:
+    """Variant -> objects of the library and of the tests; what several variants compile alike is compiled once."""
     tests = sorted(path.relative_to(ROOT) for path in (ROOT / "tests/c").glob("*.c") if path.name != SWEEP)
     library = build_plan.units(ARCHITECTURE)
     units = [*library, *(build_plan.Unit(str(path), "tests") for path in tests)]
-    commands, objects = [], []
-    for unit in units:
-        # Kernels that cannot run here need no checks at run time, with which they take four times as long to compile.
-        checks = extra if runs_here(unit.isa) else ()
-        output = folder / variant / unit.name / (Path(unit.source).stem + ".o")
+    begun: dict[Path, Future[Path]] = {}
+    objects: dict[str, list[Future[Path]]] = {}
+
+    def compiled(command: list[str], output: Path) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
-        commands.append(build_plan.gnu_command(compiler, unit, output, ("-Wall", "-Wextra", "-Werror", *checks)))
-        objects.append(str(output))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(must, commands))
-    program = folder / variant / "tests" / "program"
-    must([compiler, *objects, "-pthread", *extra, "-lm", "-o", str(program)])
-    return program
+        must(command)
+        return output
+
+    for variant in variants:
+        for unit in units:
+            # Kernels that cannot run here need no checks at run time, with which they take four times as long to
+            # compile.
+            checks = VARIANTS[variant] if runs_here(unit.isa) else ()
+            output = folder / (variant if checks else "plain") / unit.name / (Path(unit.source).stem + ".o")
+            if output not in begun:
+                command = build_plan.gnu_command(compiler, unit, output, ("-Wall", "-Wextra", "-Werror", *checks))
+                begun[output] = pool.submit(compiled, command, output)
+            objects.setdefault(variant, []).append(begun[output])
+    return objects
 
 
-def test(compiler: str, variant: str, folder: Path) -> tuple[int, int, str]:
+def link(compiler: str, variant: str, folder: Path, objects: list[Future[Path]]) -> str:
+    """The program, built; says how long that took."""
+    start = time.perf_counter()
+    files = [str(one.result()) for one in objects]
+    must([compiler, *files, "-pthread", *VARIANTS[variant], "-lm", "-o", str(folder / variant / "program")])
+    return f"---- {variant}: built in {time.perf_counter() - start:.1f} s"
+
+
+def test(variant: str, folder: Path, chosen: list[str]) -> tuple[int, int, str]:
     """(passed, failed, report) of one run of the program; a run that breaks off counts as one failure more."""
     start = time.perf_counter()
-    program = build(compiler, variant, folder)
-    built = time.perf_counter()
-    done = run([str(program), *(WITH_THREADS if variant == "thread" else ())])
-    report = f"---- {variant}: built in {built - start:.1f} s, ran in {time.perf_counter() - built:.1f} s\n"
-    report += done.stdout.rstrip()
+    done = run([str(folder / variant / "program"), *chosen])
+    report = f"---- {variant}: ran in {time.perf_counter() - start:.1f} s\n{done.stdout.rstrip()}"
     closing = CLOSING_LINE.findall(done.stdout)
     passed, failed = map(int, closing[-1]) if closing else (0, 0)
     if done.returncode and not failed:
         report += f"\nthe program ended with {done.returncode}"
         failed = 1
     return passed, failed, report
+
+
+def first_half(compiler: str, parts: list[str], folder: Path) -> Iterator[tuple[int, int, str]]:
+    """Builds every program and runs its tests of one thread; and the sweep."""
+    of_one_thread = [f"-{name}" for name in WITH_THREADS]
+    with ThreadPoolExecutor(os.cpu_count()) as compilers, ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Those of which most is left to run first.
+        objects = begin_to_compile(compiler, [name for name in reversed(VARIANTS) if name in parts], folder, compilers)
+        runs = []
+        for variant in objects:
+            yield 0, 0, link(compiler, variant, folder, objects[variant])
+            chosen = list(ALONE) if variant == "thread" else of_one_thread
+            runs.append(pool.submit(test, variant, folder, chosen))
+        if "sweep" in parts:
+            runs.append(pool.submit(sweep, compiler, folder))
+        for finished in runs:
+            yield finished.result()
+
+
+def second_half(parts: list[str], folder: Path) -> Iterator[tuple[int, int, str]]:
+    """Runs the tests of threads."""
+    runs = [(variant, list(WITH_THREADS)) for variant in ("address", "plain") if variant in parts]
+    if "thread" in parts:
+        runs = [("thread", [LONGEST]), ("thread", [name for name in WITH_THREADS if name != LONGEST]), *runs]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(lambda one: test(one[0], folder, one[1]), runs)
 
 
 def runs_here(isa: build_plan.InstructionSet) -> bool:
@@ -149,20 +194,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="*", help="of: " + ", ".join([*VARIANTS, "sweep"]) + " (default: all)")
     parser.add_argument("--cc", default="gcc", help="a compiler that speaks gcc's options (default: gcc)")
+    parser.add_argument("--half", choices=("first", "second"), help="what this run is of two (default: all)")
+    parser.add_argument("--folder", type=Path, help="where to build (default: one that is removed in the end)")
     arguments = parser.parse_args()
     parts = arguments.part or [*VARIANTS, "sweep"]
     if unknown := set(parts) - {*VARIANTS, "sweep"}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    if arguments.half and not arguments.folder:
+        parser.error("--half needs --folder")
 
     passed = failed = 0
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:
-        # The slowest first: under the thread sanitizer.
-        runs = [pool.submit(test, arguments.cc, part, Path(name)) for part in reversed(VARIANTS) if part in parts]
-        runs += [pool.submit(sweep, arguments.cc, Path(name))] if "sweep" in parts else []
-        for finished in runs:
-            more_passed, more_failed, report = finished.result()
-            print(report, flush=True)
-            passed, failed = passed + more_passed, failed + more_failed
+    with tempfile.TemporaryDirectory() as name:
+        folder = (arguments.folder or Path(name)).resolve()
+        halves = {"first": first_half(arguments.cc, parts, folder), "second": second_half(parts, folder)}
+        for half in [arguments.half] if arguments.half else halves:
+            for more_passed, more_failed, report in halves[half]:
+                print(report, flush=True)
+                passed, failed = passed + more_passed, failed + more_failed
     print(f"\n{passed} passed, {failed} failed")
     return int(failed > 0 or passed == 0)
 

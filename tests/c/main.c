@@ -1,4 +1,4 @@
-/* main.c: the C test program. Without arguments it runs every test; with arguments, those named.
+/* main.c: the C test program. Without arguments it runs every test; with arguments, those named; "-name" leaves one out.
  *
  * Built from tests/c and csrc alone, so that sanitizers and other compilers see the library without Python.
  * To add a test file: its function below, once as a declaration and once in the list.
@@ -13,6 +13,7 @@
 void test_apart(void);
 void test_data(void);
 void test_dispatch(void);
+void test_gradients(void);
 void test_kernels_f32(void);
 void test_kernels_f64(void);
 void test_layers_f32(void);
@@ -45,6 +46,7 @@ static const struct {
     {"layers_f64", test_layers_f64},
     {"pieces", test_pieces},
     {"shares", test_shares},
+    {"gradients", test_gradients},
     {"network", test_network},
     {"predictor", test_predictor},
 };
@@ -52,10 +54,16 @@ static const struct {
 long checks_passed, checks_failed;
 
 static int wanted(const char *name, int argc, char **argv) {
+    int named = 0, some_are = 0;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(name, argv[i]) == 0) return 1;
+        if (*argv[i] == '-') {
+            if (strcmp(name, argv[i] + 1) == 0) return 0;
+        } else {
+            named |= strcmp(name, argv[i]) == 0;
+            some_are = 1;
+        }
     }
-    return argc < 2;
+    return named || !some_are;
 }
 
 int main(int argc, char **argv) {

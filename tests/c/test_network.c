@@ -1097,12 +1097,17 @@ static void sizes(void) {
     }
 }
 
-void test_network(void);
-void test_network(void) {
-    sizes();
+/* All on one thread: these need no processors to themselves, as the others do. */
+void test_gradients(void);
+void test_gradients(void) {
     gradients_of_losses();
     gradients_of_networks();
     gradients_of_passes();
+}
+
+void test_network(void);
+void test_network(void) {
+    sizes();
     passes_agree();
     runs();
     joined_runs();
