@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Compile every unit of csrc for every platform within reach, with warnings as errors, and link the result.
 
-    python tools/compile_everywhere.py [--link] [TARGET ...]
+    python tools/compile_everywhere.py [--link] [--but TARGET] [TARGET ...]
 
 gcc and clang compile and link for this machine, with each way to make threads; ``python -m ziglang cc`` (pip install
 ziglang) compiles for Linux, Windows and macOS on x86_64 and aarch64, and with --link also links, for which it first
@@ -101,10 +101,13 @@ def main() -> int:
     known = list(targets())
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", nargs="*", help="of: " + ", ".join(target.name for target in known))
+    parser.add_argument("--but", action="append", default=[], metavar="TARGET", help="one to leave out")
     parser.add_argument("--link", action="store_true", help="link for the other systems too")
     arguments = parser.parse_args()
     names = arguments.target
-    chosen = [target for target in known if not names or target.name in names]
+    if unknown := set(arguments.but) - {target.name for target in known}:
+        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+    chosen = [target for target in known if (not names or target.name in names) and target.name not in arguments.but]
     if not chosen:
         parser.error("no such target")
 
