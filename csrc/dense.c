@@ -51,14 +51,14 @@ void FNN_TYPED(dense_backward_input)(const plan_type *plan, int32_t op, ptrdiff_
 
 void FNN_TYPED(dense_backward_weight)(const plan_type *plan, int32_t op, ptrdiff_t first, ptrdiff_t last,
                                       ptrdiff_t rows, const real *x, ptrdiff_t ldx, const real *dy, ptrdiff_t lddy,
-                                      int accumulate, real *dweight, const fnn_soon *soon) {
+                                      int accumulate, real *dweight, int zeros, const fnn_soon *soon) {
     const ptrdiff_t n = weight_of(plan, op)->columns;
     if (n <= FNN_THIN)
         plan->kernels->matmul_transposed_thin(last - first, n, rows, x + first, ldx, dy, lddy, accumulate,
                                               dweight + first * n, n);
     else
-        plan->kernels->matmul_transposed(last - first, n, rows, x + first, ldx, dy, lddy, accumulate,
-                                         dweight + first * n, n, soon);
+        (zeros ? plan->kernels->matmul_transposed_zeros : plan->kernels->matmul_transposed)(
+            last - first, n, rows, x + first, ldx, dy, lddy, accumulate, dweight + first * n, n, soon);
 }
 
 void FNN_TYPED(dense_pack)(const plan_type *plan, int32_t op, const real *weight, ptrdiff_t first, ptrdiff_t last) {

@@ -17,10 +17,10 @@ void FNN_TYPED(dense_backward_input)(const FNN_TYPED(plan) * plan, int32_t op, p
                                      ptrdiff_t lddy, real *dx, ptrdiff_t lddx,
                                      const FNN_TYPED(fnn_epilogue) * epilogue);
 
-/* Rows [first, last) of dweight (inputs, units) = [dweight +] x^T . dy. */
+/* Rows [first, last) of dweight (inputs, units) = [dweight +] x^T . dy. zeros: x has many, and dy is finite. */
 void FNN_TYPED(dense_backward_weight)(const FNN_TYPED(plan) * plan, int32_t op, ptrdiff_t first, ptrdiff_t last,
                                       ptrdiff_t rows, const real *x, ptrdiff_t ldx, const real *dy, ptrdiff_t lddy,
-                                      int accumulate, real *dweight, const fnn_soon *soon);
+                                      int accumulate, real *dweight, int zeros, const fnn_soon *soon);
 
 /* Rows [first, last) of the weight into its working copies. */
 void FNN_TYPED(dense_pack)(const FNN_TYPED(plan) * plan, int32_t op, const real *weight, ptrdiff_t first,

@@ -2,8 +2,9 @@
  *
  * Compiled once per real type. A step is two phases with a barrier after each. In the first every thread carries rows
  * from the gather through the forward pass and the loss down the backward pass. In the second it owns a share of the
- * parameters: it completes their gradient, updates them, and rewrites their working copies. In both, whoever is done
- * helps the others (pieces.h). The schedules differ in who computes the gradient of the weights:
+ * parameters: it completes their gradient, updates them, and rewrites their working copies. Whoever is done helps the
+ * others (pieces.h) in the first phase, unless they meet on the way, and layer by layer also in the second; what follows
+ * a clipped norm is shared out for good. The schedules differ in who computes the gradient of the weights:
  *   depth-first (narrow networks): with the rows, tile by tile, into the slot of that part of the batch; the owner
  *     then sums the slots in order;
  *   layer by layer (wider ones): the owner, over all rows of the batch (in chunks, when it is large).
@@ -46,6 +47,10 @@ typedef struct {
     int whole_batches; /* a norm of columns needs all rows: threads meet on their way through the layers */
     atomic_int stop; /* poll() asked to; set in the first phase by thread 0, read by all after its barrier */
     atomic_int bad;  /* a parameter became not finite; set in the second phase */
+    /* 1 + the product of which zeros of the input may be left out, or 0; and whether a gradient of its output was not
+     * finite: then 0 times that is not 0. Set in the first phase. */
+    int32_t product_of_zeros;
+    atomic_int unbounded;
     /* Of the period under way, written by thread 0 before a barrier: */
     ptrdiff_t until;  /* which step */
     int alone;        /* thread 0 makes the steps, */
@@ -66,8 +71,12 @@ typedef struct {
     int measured; /* its sums of squares are asked for */
 } step_state;
 
+/* Whether the batch under way is to be dropped; a hint before the barrier, the same for all after it. */
+static int stopped(train_call *call) { return atomic_load_explicit(&call->stop, memory_order_relaxed); }
+
 static void look_at_clock(train_call *call, double work) {
     const fnn_training *t = call->training;
+    if (stopped(call)) return; /* once told, poll() is not asked again */
     call->work_since_look += work;
     if (!t->poll || call->work_since_look < WORK_PER_LOOK) return;
     call->work_since_look = 0;
@@ -75,9 +84,6 @@ static void look_at_clock(train_call *call, double work) {
     if (t->poll(t->poll_context)) atomic_store_explicit(&call->stop, 1, memory_order_relaxed);
     call->next_poll = fnn_seconds() + t->poll_seconds;
 }
-
-/* Whether the batch under way is to be dropped; a hint before the barrier, the same for all after it. */
-static int stopped(train_call *call) { return atomic_load_explicit(&call->stop, memory_order_relaxed); }
 
 /* The outputs of trained rows, for metrics: the operation left out before the loss is made up for. */
 static void keep_outputs(const train_call *call, ptrdiff_t first, const walk_type *walk) {
@@ -96,9 +102,24 @@ static void keep_outputs(const train_call *call, ptrdiff_t first, const walk_typ
     }
 }
 
+/* Whose gradient is found without zeros of the input. */
+static int32_t zeros_before(train_call *call) {
+    return atomic_load_explicit(&call->unbounded, memory_order_relaxed) ? 0 : call->product_of_zeros;
+}
+
+/* Looks at the gradient of some rows, behind which zeros may be left out. */
+static void see_bounds(train_call *call, const walk_type *walk) {
+    const plan_type *plan = &call->plan;
+    if (walk->rows <= 0 || zeros_before(call) == 0) return;
+    const int32_t output = plan->network->ops[call->product_of_zeros - 1].output;
+    if (!plan->kernels->all_finite(walk->rows, plan->network->widths[output], FNN_TYPED(gradient)(plan, walk, output),
+                                   plan->stride[output]))
+        atomic_store_explicit(&call->unbounded, 1, memory_order_relaxed);
+}
+
 /* First phase for the rows of a walk in set number nth, whose row 0 is row `first` of the epoch. With a team: all of
  * it together has the rows of a batch. */
-static void carry_rows(const train_call *call, ptrdiff_t first, int nth, const walk_type *walk, fnn_team *team,
+static void carry_rows(train_call *call, ptrdiff_t first, int nth, const walk_type *walk, fnn_team *team,
                        int thread, int threads) {
     const fnn_training *t = call->training;
     const plan_type *plan = &call->plan;
@@ -117,6 +138,7 @@ static void carry_rows(const train_call *call, ptrdiff_t first, int nth, const w
         FNN_TYPED(backward_batch)(plan, walk, team, thread, threads);
     else
         FNN_TYPED(backward_rows)(plan, walk);
+    see_bounds(call, walk);
 }
 
 static walk_type walk_of(const train_call *call, const step_state *step, real *set, ptrdiff_t row, ptrdiff_t rows,
@@ -146,8 +168,9 @@ static void carry_slot(train_call *call, const step_state *step, ptrdiff_t s, in
         const ptrdiff_t rows = end - row < plan->chunk_rows ? end - row : plan->chunk_rows;
         if (thread == 0) look_at_clock(call, 3 * call->row_work * (double)rows);
         if (stopped(call)) return;
-        const walk_type walk = walk_of(call, step, set, 0, rows, row);
+        walk_type walk = walk_of(call, step, set, 0, rows, row);
         carry_rows(call, step->first + row, thread, &walk, NULL, thread, threads);
+        walk.zeros_before = zeros_before(call);
         FNN_TYPED(sum_losses)(plan, thread, 0, rows, &loss, &weight);
         for (int32_t i = 0; i < plan->network->n_segments; i++)
             FNN_TYPED(segment_gradient)(plan, &walk, i, 0, plan->network->segments[i].rows, row > begin, slot(call, s));
@@ -161,7 +184,7 @@ static ptrdiff_t first_slot(const step_state *step, int thread, int threads) {
     return (step->slots * thread + threads - 1) / threads;
 }
 
-/* All slots. Where nobody has more than one, there is nothing to take from others. */
+/* All slots. Where there are no more than threads, they are shared out for good: nobody has one to give away. */
 static void carry_slots(train_call *call, const step_state *step, int thread, int threads) {
     const int fixed = step->slots <= threads;
     ptrdiff_t due = first_slot(step, thread + 1, threads) - first_slot(step, thread, threads);
@@ -361,6 +384,7 @@ static int step_by_layers(train_call *call, step_state *step, fnn_team *team, in
         const fnn_soon soon = soon_after(call, step, done + rows, thread, threads);
         walk_type all = walk_of(call, step, plan->sets, 0, rows, done);
         all.soon = soon.n ? &soon : NULL; /* asked for by the first gradient, if that is a product */
+        all.zeros_before = zeros_before(call);
         use_chunk(call, step, &all, done > 0, complete, thread, threads);
         if (complete) clip_and_update(call, step, team, thread, threads);
         fnn_team_barrier(team, thread);
@@ -460,6 +484,12 @@ static void run_steps(void *context, fnn_team *team, int thread, int threads) {
                    .over = t->n_steps <= 0};
     FNN_TYPED(pack_share)(&call->plan, thread, threads);
     begin_rows(call, thread);
+    if (thread == 0) {
+        const ptrdiff_t first = t->first_step * t->batch, left = t->x.rows - first;
+        if (left > 0)
+            call->product_of_zeros = FNN_TYPED(product_of_zeros)(&call->plan, &t->x, t->order, first,
+                                                                 left < t->batch ? left : t->batch);
+    }
     fnn_team_barrier(team, thread);
     while (!at.over) {
         if (t->pace)

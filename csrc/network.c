@@ -200,7 +200,35 @@ void FNN_TYPED(segment_gradient)(const plan_type *plan, const walk_type *walk, i
         plan->kernels->column_sums(walk->rows, s->columns, dy, lddy, accumulate, gradient);
     else
         FNN_TYPED(dense_backward_weight)(plan, i, first, last, walk->rows, FNN_TYPED(value)(plan, walk, op->input),
-                                         plan->stride[op->input], dy, lddy, accumulate, gradient, walk->soon);
+                                         plan->stride[op->input], dy, lddy, accumulate, gradient,
+                                         walk->zeros_before == i + 1, walk->soon);
+}
+
+/* ---- zeros of the input ----------------------------------------------------------------------------------------- */
+
+/* Neighbouring inputs that are zero together are left out by so many (zeros.h). To find them takes as long as so many
+ * columns of their product for each lane of a vector; a product over fewer inputs is over soon. */
+enum { NEIGHBOURS = 3, FEWEST_INPUTS = 32, ROWS_LOOKED_AT = 8 };
+#define COLUMNS_PER_LANE 2.5
+
+int32_t FNN_TYPED(product_of_zeros)(const plan_type *plan, const fnn_array *x, const int64_t *order, ptrdiff_t first,
+                                    ptrdiff_t rows) {
+    const fnn_network *network = plan->network;
+    int32_t i = 0;
+    while (i < network->n_ops && (network->ops[i].kind != FNN_DENSE ||
+                                  plan->value_at[network->ops[i].input] != plan->value_at[0])) i++;
+    if (i == network->n_ops) return 0;
+    const fnn_segment *weight = &network->segments[network->ops[i].weight];
+    if (weight->rows < FEWEST_INPUTS || weight->columns <= FNN_THIN) return 0;
+    const ptrdiff_t looked_at = rows < ROWS_LOOKED_AT ? rows : ROWS_LOOKED_AT, threes = weight->rows / NEIGHBOURS;
+    FNN_TYPED(gather)(plan, plan->sets, 0, looked_at, x, order, first);
+    const real *row = plan->sets + plan->value_at[0];
+    ptrdiff_t zeros = 0;
+    for (ptrdiff_t r = 0; r < looked_at; r++, row += plan->stride[0])
+        for (ptrdiff_t j = 0; j < threes; j++)
+            zeros += row[NEIGHBOURS * j] == 0 && row[NEIGHBOURS * j + 1] == 0 && row[NEIGHBOURS * j + 2] == 0;
+    const double saved = (double)(zeros * weight->columns) / (double)(looked_at * threes);
+    return saved > COLUMNS_PER_LANE * (double)plan->kernels->lanes ? i + 1 : 0;
 }
 
 void FNN_TYPED(pack_segment)(const plan_type *plan, const real *params, int32_t segment, ptrdiff_t first,

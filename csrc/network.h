@@ -19,6 +19,7 @@ typedef struct {
     uint64_t draw; /* number of the batch: which random masks it gets */
     int training;  /* masks are drawn, and norms of columns are those of the batch */
     int want_dx;   /* backward: the gradient of the network's input as well */
+    int32_t zeros_before; /* 1 + the product whose gradient is found without the zeros of its input; 0: none */
     const fnn_soon *soon; /* what products of layers may ask for meanwhile; NULL: nothing */
 } FNN_TYPED(walk);
 
@@ -58,6 +59,11 @@ void FNN_TYPED(backward_rows)(const FNN_TYPED(plan) * plan, const FNN_TYPED(walk
 /* Gradient of rows [first, last) of one segment over the rows of a walk, into grads (the flat vector). */
 void FNN_TYPED(segment_gradient)(const FNN_TYPED(plan) * plan, const FNN_TYPED(walk) * walk, int32_t segment,
                                  ptrdiff_t first, ptrdiff_t last, int accumulate, real *grads);
+
+/* 1 + the first product of the network's input, if its gradient is found faster without the zeros of that: so many rows
+ * behind row `first` of the order tell. Else 0. Uses the first set of buffers. */
+int32_t FNN_TYPED(product_of_zeros)(const FNN_TYPED(plan) * plan, const fnn_array *x, const int64_t *order,
+                                    ptrdiff_t first, ptrdiff_t rows);
 
 /* Rows [first, last) of one segment into the working copies. */
 void FNN_TYPED(pack_segment)(const FNN_TYPED(plan) * plan, const real *params, int32_t segment, ptrdiff_t first,

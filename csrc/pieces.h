@@ -27,17 +27,18 @@ static inline int fnn_piece_begin(int piece, int threads) {
     return threads > 1 || piece == 0 ? begin[piece] : FNN_SHARE;
 }
 
-/* Of n things in a row, those of a piece; whole units of a share, as far as it has them. */
+/* Of n things in a row, those of a piece: whole units of a share, and in the first piece what they leave over. Behind an
+ * empty piece are none but empty ones. */
 static inline void fnn_piece_of(ptrdiff_t n, ptrdiff_t unit, int owner, int piece, int threads, ptrdiff_t *first,
                                 ptrdiff_t *last) {
     const ptrdiff_t begin = n * owner / threads, end = n * (owner + 1) / threads, units = (end - begin) / unit;
     const int from = fnn_piece_begin(piece, threads), to = fnn_piece_begin(piece + 1, threads);
-    *first = from == FNN_SHARE ? end : begin + units * from / FNN_SHARE * unit;
-    *last = to == FNN_SHARE ? end : begin + units * to / FNN_SHARE * unit;
+    *first = from == 0 ? begin : end - units * (FNN_SHARE - from) / FNN_SHARE * unit;
+    *last = end - units * (FNN_SHARE - to) / FNN_SHARE * unit;
 }
 
 /* What is left of a thread's share: pieces front .. back - 1, in one word, so that nobody sees one without the other.
- * In two cache lines of its own, which some processors fetch together. */
+ * As large as two cache lines, because some processors fetch these together. */
 typedef struct {
     _Atomic uint32_t left;
     char apart[128 - sizeof(uint32_t)];

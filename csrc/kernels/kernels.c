@@ -35,6 +35,11 @@ const FNN_TYPED(fnn_kernels) TABLE_NAME = {
     .tile_rows = TILE_ROWS,
     .matmul = matmul,
     .matmul_transposed = matmul_transposed,
+#if VF_LANES > 1
+    .matmul_transposed_zeros = matmul_transposed_zeros,
+#else /* one lane wins nothing that would be worth a larger library */
+    .matmul_transposed_zeros = matmul_transposed,
+#endif
     .matmul_transposed_thin = matmul_transposed_thin,
     .matmul_thin = matmul_thin,
     .matmul_row = matmul_row,

@@ -97,7 +97,10 @@ typedef struct {
     /* c (m, n) = [c +] a (k, m)^T . b (k, n): chains over the k rows, starting at c (accumulate) or 0. */
     void (*matmul_transposed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
                               ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc, const fnn_soon *soon);
-    /* The same for n <= FNN_THIN, lanes over m. */
+    /* The same bits where b is finite, faster where many of a are zero and slower where few are (zeros.h). */
+    void (*matmul_transposed_zeros)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
+                                    ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc, const fnn_soon *soon);
+    /* matmul_transposed for n <= FNN_THIN, lanes over m. */
     void (*matmul_transposed_thin)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
                                    ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc);
     /* c (m, n) = a (m, k) . bt (n, ldbt)^T + start (n), n <= FNN_THIN: 16 chains over k and a fixed tree, then start.

@@ -6,6 +6,9 @@
 
 #include "thin.h"
 #include "tiles.h"
+#if VF_LANES > 1
+#include "zeros.h"
+#endif
 
 /* Steps after which a tile by columns lets the others catch up: so long, the lines it reads of a and a panel of b stay in
  * a first cache of 32 KB, which is what processors without AVX-512 have. Chains go on in c, with the same bits. */
@@ -17,20 +20,46 @@
 
 /* Columns behind the last whole vector would take as long as all its lanes. A few have the lanes over the rows of c
  * instead, and the same chains. */
+static ptrdiff_t columns_along_rows(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k) {
+    const ptrdiff_t tail = n > VF_LANES ? n % VF_LANES : 0;
+    if (tail > FNN_THIN || 2 * tail * ((m + VF_LANES - 1) / VF_LANES) > m) return 0; /* no less work */
+    if (tail > VF_LANES / 4 && k < 2 * VF_LANES) return 0; /* what is saved goes into turning c */
+    return tail;
+}
+
 static void matmul_transposed(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
                               ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc, const fnn_soon *soon) {
-    ptrdiff_t tail = n > VF_LANES ? n % VF_LANES : 0;
-    if (tail > FNN_THIN || 2 * tail * ((m + VF_LANES - 1) / VF_LANES) > m) tail = 0; /* no less work */
-    if (tail > VF_LANES / 4 && k < 2 * VF_LANES) tail = 0; /* what is saved goes into turning c */
-    const ptrdiff_t whole = n - tail;
+    const ptrdiff_t tail = columns_along_rows(m, n, k), whole = n - tail;
     const ptrdiff_t n_parts = k > MOST_STEPS ? (k - 1) / MOST_STEPS + 1 : 1;
     for (ptrdiff_t part = 0; part < n_parts; part++) {
         const ptrdiff_t first = k * part / n_parts, last = k * (part + 1) / n_parts;
-        product(1, m, whole, last - first, a + first * lda, lda, b + first * ldb, ldb, PANEL, NULL,
-                accumulate || part > 0, c, ldc, NULL, part == 0 ? soon : NULL);
+        product_by_columns(m, whole, last - first, a + first * lda, lda, b + first * ldb, ldb, accumulate || part > 0,
+                           c, ldc, part == 0 ? soon : NULL);
     }
     if (tail) matmul_transposed_thin(m, tail, k, a, lda, b + whole, ldb, accumulate, c + whole, ldc);
 }
+
+#if VF_LANES > 1
+static void matmul_transposed_zeros(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
+                                    ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc, const fnn_soon *soon) {
+    if (m < THREE || n < 1 || k < 1 || ldb > FARTHEST_STEP) {
+        matmul_transposed(m, n, k, a, lda, b, ldb, accumulate, c, ldc, soon);
+        return;
+    }
+    const ptrdiff_t tail = columns_along_rows(m, n, k), whole = n - tail;
+    const ptrdiff_t n_parts = (k - 1) / LISTED_STEPS + 1, n_blocks = (m - 1) / LISTED_ROWS + 1;
+    asking next = asking_for(soon, tiles_of_threes(whole) * (m / THREE) * n_parts);
+    for (ptrdiff_t block = 0; block < n_blocks; block++) {
+        const ptrdiff_t row = m * block / n_blocks, rows = m * (block + 1) / n_blocks - row;
+        for (ptrdiff_t part = 0; part < n_parts; part++) {
+            const ptrdiff_t first = k * part / n_parts, last = k * (part + 1) / n_parts;
+            block_of_threes(rows, whole, last - first, a + first * lda + row, lda, b + first * ldb, ldb,
+                            accumulate || part > 0, c + row * ldc, ldc, &next);
+        }
+    }
+    if (tail) matmul_transposed_thin(m, tail, k, a, lda, b + whole, ldb, accumulate, c + whole, ldc);
+}
+#endif
 
 /* Of fewer rows, a low tile has chains that wait as long. */
 #define FEWEST_ROWS_OF_FOUR 12

@@ -87,7 +87,7 @@ FNN_INLINE void thin_columns(const int units, const int vectors, ptrdiff_t rows,
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < vectors * units; i++) vf_store(lanes[i], sum[i]);
+    for (int i = 0; i < vectors * units; i++) vf_store(lanes[i], vf_add(sum[i], vf_zero())); /* no -0, as in `tile` */
     store_thin(units, rows, lanes, c, ldc);
 }
 

@@ -172,10 +172,13 @@ FNN_INLINE void tile(const int height, const int vectors, const int masked, cons
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) {
             real *to = c + i * ldc + v * VF_LANES;
+            /* A product that underflows can leave -0, which a later product of 0 would end: with +0 for both, gradients
+             * are the same where these are left out (zeros.h). */
+            const vf all = by_columns ? vf_add(sum[i][v], vf_zero()) : sum[i][v];
             if (masked && v == vectors - 1)
-                vf_store_first(to, sum[i][v], mask);
+                vf_store_first(to, all, mask);
             else
-                vf_store(to, sum[i][v]);
+                vf_store(to, all);
         }
     }
 }
@@ -333,6 +336,12 @@ FNN_INLINE void product(const int by_columns, ptrdiff_t m, ptrdiff_t n, ptrdiff_
             i += height;
         }
     }
+}
+
+/* c (m, n) = [c +] a (k, m)^T . b (k, n), row-major. */
+static void product_by_columns(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *a, ptrdiff_t lda, const real *b,
+                               ptrdiff_t ldb, int accumulate, real *c, ptrdiff_t ldc, const fnn_soon *soon) {
+    product(1, m, n, k, a, lda, b, ldb, PANEL, NULL, accumulate, c, ldc, NULL, soon);
 }
 
 #endif

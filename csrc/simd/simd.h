@@ -29,6 +29,8 @@
  *   VF_UNROLLED               steps of a product written one after the other, for a processor that is held up by how
  *                             much there is to do beside the multiply-adds; then
  *   vf_accumulate(a, b, c)    is vf_fma(a, b, c) that leaves its result in the register of c
+ *   vf_three(p, to)           the three numbers at p to `to`, which has room for four; 0 if all are +0, 1 if one is not
+ *                             zero, either where one is -0
  * Only where VF_FOURS is defined, registers as groups of four lanes:
  *   vf_fours(p, ld)           the four numbers at p in the first group, at p + ld in the next, and so on
  *   vf_same_fours(p, n)       the first n numbers at p (the others 0, and not touched) in each group
@@ -110,6 +112,29 @@
 #if !defined(VF_UNROLLED)
 #define VF_UNROLLED 1
 #define vf_accumulate vf_fma
+#endif
+
+#if defined(__AVX2__) /* in 128 and 256 bits, whatever a register of the set has */
+FNN_INLINE int vf_three(const real *p, real *to)
+{
+#if FNN_REAL == 32
+    const __m128 x = _mm_maskload_ps(p, _mm_setr_epi32(-1, -1, -1, 0));
+    const __m128i bits = _mm_castps_si128(x);
+    _mm_storeu_ps(to, x);
+    return !_mm_testz_si128(bits, bits);
+#else
+    const __m256d x = _mm256_maskload_pd(p, _mm256_setr_epi64x(-1, -1, -1, 0));
+    const __m256i bits = _mm256_castpd_si256(x);
+    _mm256_storeu_pd(to, x);
+    return !_mm256_testz_si256(bits, bits);
+#endif
+}
+#else
+FNN_INLINE int vf_three(const real *p, real *to)
+{
+    for (int i = 0; i < 3; i++) to[i] = p[i];
+    return (p[0] != 0) | (p[1] != 0) | (p[2] != 0);
+}
 #endif
 
 /* Portable kernels ask for nothing ahead: one lane is too slow to wait for it. */

@@ -263,29 +263,73 @@ static void products_agree(const kernel_table *kernels, int at_end) {
     }
 }
 
-static void weight_product(const kernel_table *kernels, int use_thin, int accumulate, const fnn_soon *asked) {
-    const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k;
-    if (use_thin)
-        kernels->matmul_transposed_thin(m, n, k, a_transposed.at, a_transposed.ld, b_raw.at, b_raw.ld, accumulate, c.at,
-                                        c.ld);
+enum { WHOLE, ZEROS, THIN, WAYS };
+static const char *const way_names[WAYS] = {"matmul_transposed", "matmul_transposed_zeros", "matmul_transposed_thin"};
+
+static void weight_product(const kernel_table *kernels, int way, int accumulate, const fnn_soon *asked) {
+    const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k, lda = a_transposed.ld, ldb = b_raw.ld;
+    if (way == THIN)
+        kernels->matmul_transposed_thin(m, n, k, a_transposed.at, lda, b_raw.at, ldb, accumulate, c.at, c.ld);
     else
-        kernels->matmul_transposed(m, n, k, a_transposed.at, a_transposed.ld, b_raw.at, b_raw.ld, accumulate, c.at, c.ld,
-                                   asked);
+        (way == ZEROS ? kernels->matmul_transposed_zeros : kernels->matmul_transposed)(
+            m, n, k, a_transposed.at, lda, b_raw.at, ldb, accumulate, c.at, c.ld, asked);
 }
 
 static void weight_products_agree(const kernel_table *kernels, int at_end) {
     const ptrdiff_t m = wanted.m, n = wanted.n, k = wanted.k, gap = (m + n) % 3 * 3;
-    for (int use_thin = 0; use_thin <= (n <= FNN_THIN); use_thin++) {
+    for (int way = WHOLE; way < (n <= FNN_THIN ? WAYS : THIN); way++) {
         const fnn_soon soon = pieces(m + k), *asked = soon.n ? &soon : NULL;
-        const char *name = use_thin ? "matmul_transposed_thin" : "matmul_transposed";
         lay(&c, m, n, gap, at_end);
         if (!wanted.start) {
-            weight_product(kernels, use_thin, 0, asked);
-            agree(holds(&c, wanted.chain), kernels, name);
+            weight_product(kernels, way, 0, asked);
+            agree(holds(&c, wanted.chain), kernels, way_names[way]);
         }
         assign(&c, wanted.c0, n, 0);
-        weight_product(kernels, use_thin, 1, asked);
-        agree(holds(&c, wanted.added), kernels, name);
+        weight_product(kernels, way, 1, asked);
+        agree(holds(&c, wanted.added), kernels, way_names[way]);
+    }
+}
+
+/* a where so many in eight of the places are zero, four neighbouring rows at a time, in some steps all of them, and now
+ * and then -0 or so small that products with it underflow; the other operands as they were. */
+static void define_with_zeros(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, ptrdiff_t in_eight) {
+    static real some[MOST];
+    const real tiny = FNN_REAL == 32 ? (real)0x1p-149 : (real)0x1p-1074;
+    define(m, n, k);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        for (ptrdiff_t l = 0; l < k; l++) {
+            const ptrdiff_t place = (i / 4 * 29 + l * 13) % 31;
+            const int zero = place % 8 < in_eight || l % 17 == 5;
+            const real x = place % 5 == 1 ? -tiny : place % 5 == 2 ? tiny : wanted.a[i * k + l];
+            some[i * k + l] = zero ? (i + l) % 3 ? (real)0 : -(real)0 : x;
+        }
+    }
+    wanted.a = some;
+    wanted.start = NULL;
+    /* Where all products underflow, -0 can be left: the definition of a gradient has none. */
+    for (ptrdiff_t i = 0; i < m; i++) {
+        for (ptrdiff_t j = 0; j < n; j++) {
+            wanted.chain[i * n + j] = chain(some + i * k, wanted.b + j, 0) + 0;
+            wanted.added[i * n + j] = chain(some + i * k, wanted.b + j, wanted.c0[i * n + j]) + 0;
+        }
+    }
+}
+
+/* Sizes at which lists and tiles of threes begin and end, from none to all zeros. */
+static void zeros_are_left_out(void) {
+    static const ptrdiff_t ms[] = {1, 2, 3, 4, 5, 47, 48, 49, 50, 95, 97, 150};
+    static const ptrdiff_t ns[] = {1, 7, 8, 9, 16, 31, 33, 63, 64, 65, 100, 129};
+    static const ptrdiff_t ks[] = {0, 1, 49, 50, 51, 99, 100, 101, 201};
+    enum { MS = sizeof ms / sizeof *ms, NS = sizeof ns / sizeof *ns, KS = sizeof ks / sizeof *ks };
+    for (ptrdiff_t nth = 0; nth < MS * NS * KS; nth += SANITIZED ? 11 : 1) {
+        const ptrdiff_t m = ms[nth % MS], n = ns[nth / MS % NS], k = ks[nth / MS / NS];
+        define_with_zeros(m, n, k, nth * 5 % 9);
+        for (int isa = 0; fnn_isa_name(isa); isa++) {
+            if (fnn_isa_select(fnn_isa_name(isa))) continue;
+            const kernel_table *kernels = FNN_TYPED(fnn_kernels_in_use)();
+            lay_operands(kernels, nth % 2 == 0);
+            weight_products_agree(kernels, nth % 2 == 0);
+        }
     }
 }
 
@@ -372,6 +416,7 @@ void FNN_TYPED(test_matmul)(void) {
                                           {14, 35, 200}, {17, 49, 201}, {23, 33, 401}, {9, 20, 650}};
     for (size_t i = 0; i < sizeof larger / sizeof *larger; i++) every_set(larger[i][0], larger[i][1], larger[i][2]);
     every_form();
+    zeros_are_left_out();
     for (ptrdiff_t mn = 0; mn < SIZES * SIZES; mn += 113) by_the_interface(mn / SIZES, mn % SIZES, 5 * mn % SIZES);
     by_the_interface(70, 256, 64); /* rows of a multiple of 256 bytes are padded */
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) guarded_delete(all[i]->memory);

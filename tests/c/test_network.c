@@ -364,15 +364,12 @@ static fnn_pace changing_pace(int alone) {
 }
 
 /* fnn_train() against the steps by hand, and over threads and sets: one and the same bits. */
-static void runs_agree(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, ptrdiff_t n_steps) {
-    const int mark = guarded_mark();
-    layers l;
-    network_build(&l, n, real_type);
-    const dataset data = dataset_new(&l, rows, 4);
+static void runs_agree_on(const layers *l, const dataset *data, const char *name, ptrdiff_t batch, ptrdiff_t n_steps) {
+    const int mark = guarded_mark(), real_type = l->network.real_type;
     run start, by_hand;
-    run_begin(&start, &l, &data, batch);
+    run_begin(&start, l, data, batch);
     if (batch % 2) run_optimizer(&start, "adam", 0.01);
-    if (batch % 3) start.training.weights = data.weights;
+    if (batch % 3) start.training.weights = data->weights;
     start.training.clip_norm = batch % 7 ? 0.5 : 0; /* of gradients around 1 */
     if (start.training.n_steps > n_steps) start.training.n_steps = n_steps;
     run_copy(&by_hand, &start);
@@ -391,11 +388,11 @@ static void runs_agree(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, pt
             run_train(&r);
             if (is_first) loss = r.result.loss_sum;
             is_first = 0;
-            agree(run_same(&r, &by_hand), network_name(n), real_type, batch, threads, "bits of a run");
-            agree(memcmp(&loss, &r.result.loss_sum, sizeof loss) == 0, network_name(n), real_type, batch, threads,
+            agree(run_same(&r, &by_hand), name, real_type, batch, threads, "bits of a run");
+            agree(memcmp(&loss, &r.result.loss_sum, sizeof loss) == 0, name, real_type, batch, threads,
                   "bits of the loss");
-            agree(memcmp(r.training.grads, by_hand.training.grads, r.params_bytes) == 0, network_name(n), real_type,
-                  batch, threads, "bits of the last gradient");
+            agree(memcmp(r.training.grads, by_hand.training.grads, r.params_bytes) == 0, name, real_type, batch, threads,
+                  "bits of the last gradient");
             if (r.training.pace) /* one that begins alone does not wake the others for its last step */
                 CHECK(r.result.threads == 1 || r.result.threads == threads_wanted(threads));
             else
@@ -406,6 +403,93 @@ static void runs_agree(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, pt
         }
     }
     guarded_release(mark);
+}
+
+static void runs_agree(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, ptrdiff_t n_steps) {
+    const int mark = guarded_mark();
+    layers l;
+    network_build(&l, n, real_type);
+    const dataset data = dataset_new(&l, rows, 4);
+    runs_agree_on(&l, &data, network_name(n), batch, n_steps);
+    guarded_release(mark);
+}
+
+/* Inputs of which the gradient of the first weight leaves zeros out: depth-first, by layers, without a bias, with a norm
+ * of columns. */
+static const char *const zeros_in[] = {"zeros, depth-first", "zeros, by layers", "zeros, no bias", "zeros, norm"};
+enum { N_ZEROS_IN = sizeof zeros_in / sizeof *zeros_in };
+
+static void build_for_zeros(layers *l, int which, int real_type) {
+    layers_begin(l, real_type, 150);
+    layers_dense(l, which == 0 ? 80 : 130, which != 2);
+    if (which == 3) layers_norm(l, FNN_BATCH_NORM, 1);
+    layers_activation(l, "relu", which != 1);
+    layers_dense(l, 9, 1);
+}
+
+/* Three of four inputs of a row, six neighbours at a time, and inputs 72 to 83 in all rows. */
+static void make_zeros(const dataset *data, int real_type) {
+    const ptrdiff_t inputs = data->x.columns;
+    for (ptrdiff_t i = 0; i < data->rows; i++) {
+        for (ptrdiff_t j = 0; j < inputs; j++) {
+            const int never = j / 12 == 6;
+            const double zero = never || (i + j) % 9 ? 0.0 : -0.0;
+            if ((i * 5 + j / 6 * 3) % 8 >= 6 && !never) continue;
+            if (real_type == FNN_FLOAT32)
+                ((float *)(uintptr_t)data->x.data)[i * inputs + j] = (float)zero;
+            else
+                ((double *)(uintptr_t)data->x.data)[i * inputs + j] = zero;
+        }
+    }
+}
+
+static void zeros_are_left_out(void) {
+    static const ptrdiff_t batches[] = {1, 64, 100, 250, 700};
+    for (int which = 0; which < N_ZEROS_IN; which++) {
+        for (int t = 0; t < 2; t++) {
+            const int mark = guarded_mark();
+            layers l;
+            build_for_zeros(&l, which, real_types[t]);
+            const dataset data = dataset_new(&l, 700, 4);
+            make_zeros(&data, real_types[t]);
+            for (size_t b = 0; b < sizeof batches / sizeof *batches; b++)
+                if (!SANITIZED || b % 2) runs_agree_on(&l, &data, zeros_in[which], batches[b], 3);
+            guarded_release(mark);
+        }
+    }
+}
+
+/* A gradient that is not finite times zero is not zero: there, too, the bits are those of the step by hand. The loss of
+ * outputs around 1e17 is finite, but not the product of its gradient with a weight around 1e25. */
+static void zeros_times_infinity(void) {
+    for (int which = 0; which < N_ZEROS_IN - 1; which++) {
+        for (int isa = 0; next_isa(&isa);) {
+            for (int team = 0; team < N_TEAM_SIZES; team++) {
+                const int mark = guarded_mark();
+                layers l;
+                build_for_zeros(&l, which, FNN_FLOAT32);
+                const dataset data = dataset_new(&l, 100, 4);
+                make_zeros(&data, FNN_FLOAT32);
+                run r, by_hand;
+                run_begin(&r, &l, &data, 100);
+                r.training.threads = team_sizes[team];
+                r.learning_rate = 1e-3;
+                float *params = r.training.params;
+                const fnn_segment *last = &l.segments[l.network.n_segments - 2];
+                for (ptrdiff_t i = 0; i < last->offset; i++) params[i] *= 1e-8f;
+                for (ptrdiff_t i = 0; i < last->rows * last->columns; i++) params[last->offset + i] *= 1e25f;
+                run_copy(&by_hand, &r);
+                train_by_hand(&by_hand);
+                run_train(&r);
+                CHECK_EQUAL(r.result.status, FNN_BAD_UPDATE);
+                const float *gradient = r.training.grads;
+                CHECK(isnan(gradient[77 * l.segments[0].columns])); /* of the input that is always zero */
+                agree(memcmp(gradient, by_hand.training.grads, r.params_bytes) == 0, zeros_in[which], FNN_FLOAT32, 100,
+                      team_sizes[team], "bits of a gradient that is not finite");
+                guarded_release(mark);
+            }
+        }
+    }
 }
 
 static void runs(void) {
@@ -959,13 +1043,11 @@ static int stop_when_told(void *context) {
 
 /* Stopped at every look a run takes: the parameters are those after the steps counted, and going on from there gives
  * the bits of a run that was never stopped. */
-static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int threads) {
-    const int mark = guarded_mark();
-    layers l;
-    network_build(&l, n, real_type);
-    const dataset data = dataset_new(&l, rows, 16);
+static void stops_on(const layers *l, const char *name, ptrdiff_t rows, ptrdiff_t batch, int threads) {
+    const int mark = guarded_mark(), real_type = l->network.real_type;
+    const dataset data = dataset_new(l, rows, 16);
     run start, whole, after[64];
-    run_begin(&start, &l, &data, batch);
+    run_begin(&start, l, &data, batch);
     run_optimizer(&start, "adam", 0.01);
     start.training.threads = threads;
     const ptrdiff_t n_steps = start.training.n_steps;
@@ -989,7 +1071,7 @@ static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int thr
         if (is_done) {
             CHECK_EQUAL(r.result.status, FNN_FINISHED);
             CHECK(p.polls < stop_at);
-            agree(run_same(&r, &whole), network_name(n), real_type, batch, threads, "bits of a run that is watched");
+            agree(run_same(&r, &whole), name, real_type, batch, threads, "bits of a run that is watched");
         } else {
             n_stopped++;
             CHECK_EQUAL(p.polls, stop_at); /* not asked again */
@@ -997,7 +1079,7 @@ static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int thr
             const run *wanted = &after[r.result.steps];
             agree(run_same(&r, wanted) && r.result.loss_sum == wanted->result.loss_sum &&
                       r.result.weight_sum == wanted->result.weight_sum,
-                  network_name(n), real_type, batch, threads, "a run that was stopped");
+                  name, real_type, batch, threads, "a run that was stopped");
             r.training.poll = NULL;
             run_skip(&r, r.result.steps);
             r.training.n_steps = n_steps - r.result.steps;
@@ -1007,7 +1089,7 @@ static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int thr
             run_train(&r);
             agree(run_same(&r, &whole) && r.result.loss_sum == whole.result.loss_sum &&
                       r.result.weight_sum == whole.result.weight_sum,
-                  network_name(n), real_type, batch, threads, "a run that went on");
+                  name, real_type, batch, threads, "a run that went on");
         }
         guarded_release(inner_mark);
     }
@@ -1018,12 +1100,21 @@ static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int thr
     start.training.poll_seconds = 1000; /* before then, nobody is asked */
     run_train(&start);
     CHECK_EQUAL(p.polls, 0);
-    agree(run_same(&start, &whole), network_name(n), real_type, batch, threads, "bits of a run that could be watched");
+    agree(run_same(&start, &whole), name, real_type, batch, threads, "bits of a run that could be watched");
     guarded_release(mark);
 }
 
+static void stops(int n, int real_type, ptrdiff_t rows, ptrdiff_t batch, int threads) {
+    layers l;
+    network_build(&l, n, real_type);
+    stops_on(&l, network_name(n), rows, batch, threads);
+}
+
 static void stopping(void) {
+    layers slots;
+    build_for_zeros(&slots, 0, FNN_FLOAT32); /* depth-first, and asked for each tile of a slot */
     for (int threads = 1; threads <= (SANITIZED ? 3 : 5); threads += 2) {
+        stops_on(&slots, zeros_in[0], 3000, 2000, threads);
         stops(0, FNN_FLOAT32, 3000, 1000, threads);
         stops(1, FNN_FLOAT64, 600, 100, threads);
         stops(2, FNN_FLOAT32, 200, 33, threads);
@@ -1110,6 +1201,8 @@ void test_network(void) {
     sizes();
     passes_agree();
     runs();
+    zeros_are_left_out();
+    zeros_times_infinity();
     joined_runs();
     learning();
     order_is_a_view();

@@ -12,16 +12,19 @@
 
 enum { MOST_THREADS = 9 };
 
-/* The pieces of all threads, one after the other, are the whole; all but the last of a share are whole units. */
+/* The pieces of all threads, one after the other, are the whole; all but the first of a share are whole units, and none
+ * is longer than the one before. */
 static void whole(ptrdiff_t n, ptrdiff_t unit, int threads) {
     ptrdiff_t next = 0;
+    ptrdiff_t before = 0;
     int wrong = 0;
     for (int owner = 0; owner < threads; owner++) {
-        const ptrdiff_t begin = next;
         for (int piece = 0; piece < FNN_PIECES; piece++) {
             ptrdiff_t first, last;
             fnn_piece_of(n, unit, owner, piece, threads, &first, &last);
-            wrong += first != next || last < first || (last < n * (owner + 1) / threads && (last - begin) % unit);
+            wrong += first != next || last < first || (piece > 0 && (last - first) % unit);
+            if (piece > 0) wrong += last - first > before;
+            before = last - first;
             if (threads == 1) wrong += piece == 0 ? last != n : last != first;
             next = last;
         }
@@ -41,6 +44,12 @@ static void places(void) {
     fnn_piece_of(320, 1, 0, 3, 2, &none, &last);
     CHECK_EQUAL(first, 80);
     CHECK_EQUAL(last, 150);
+    fnn_piece_of(64, 12, 1, 0, 2, &first, &last); /* two units, and what is left over */
+    CHECK_EQUAL(first, 32);
+    CHECK_EQUAL(last, 52);
+    fnn_piece_of(64, 12, 1, 1, 2, &first, &last);
+    CHECK_EQUAL(first, 52);
+    CHECK_EQUAL(last, 64);
 }
 
 /* One after the other: an owner from the front, others from the back, and of whoever has most left. */
