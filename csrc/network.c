@@ -209,7 +209,7 @@ void FNN_TYPED(segment_gradient)(const plan_type *plan, const walk_type *walk, i
 /* Neighbouring inputs that are zero together are left out by so many (zeros.h). To find them takes as long as so many
  * columns of their product for each lane of a vector; a product over fewer inputs is over soon. */
 enum { NEIGHBOURS = 3, FEWEST_INPUTS = 32, ROWS_LOOKED_AT = 8 };
-#define COLUMNS_PER_LANE 2.5
+#define COLUMNS_PER_LANE 2.0
 
 int32_t FNN_TYPED(product_of_zeros)(const plan_type *plan, const fnn_array *x, const int64_t *order, ptrdiff_t first,
                                     ptrdiff_t rows) {

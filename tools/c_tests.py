@@ -67,8 +67,9 @@ def must(command: list[str]) -> None:
 
 WITH_THREADS = ("random", "parallel", "apart", "pace", "dispatch", "pieces", "network", "predictor")
 """What the thread sanitizer looks at: kernels are leaves of one thread, and tested under the other one."""
-ALONE = ("data", "gradients")
-"""Of one thread, and looked at by it too."""
+ALONE = ("data",)
+"""Of one thread, and looked at by it too. (The differences of "gradients" take it minutes, and one thread has no races:
+the runs of "network" walk the same code on several.)"""
 LONGEST = "network"
 """Which under the thread sanitizer takes longer than all others, and is run by itself."""
 

@@ -4,9 +4,10 @@
     python tools/compile_everywhere.py [--link] [--but TARGET] [TARGET ...]
 
 gcc and clang compile and link for this machine, with each way to make threads; ``python -m ziglang cc`` (pip install
-ziglang) compiles for Linux, Windows and macOS on x86_64 and aarch64, and with --link also links, for which it first
-builds the C libraries of these systems: minutes, the first time. A compiler that is not installed is a failure: CI
-must not pass by having nothing to do. Prints a table and, below it, what the compilers said; exits 1 on any warning.
+ziglang) compiles for Linux, Windows and macOS on x86_64 and aarch64 (kernels, which know of no system, are optimized
+for one system of each: that takes most of the time), and with --link links as well, for which it first builds the C
+libraries of these systems: minutes, the first time. A compiler that is not installed is a failure: CI must not pass by
+having nothing to do. Prints a table and, below it, what the compilers said; exits 1 on any warning.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ import build_plan  # noqa: E402
 ZIG = f"{sys.executable} -m ziglang cc -target"
 
 
+SYSTEMS = {"linux-gnu.2.17": "posix", "linux-musl": "posix", "windows": "serial", "macos": "posix"}
+"""Which zig compiles for, and the way to make threads there."""
+
+KERNELS = "csrc/kernels/kernels.c"
+"""Knows of a system no more than its headers, and takes longer to compile than everything else."""
+
+
 @dataclass
 class Target:
     """One compiler, one platform, one way to make threads."""
@@ -39,6 +47,7 @@ class Target:
     architecture: str
     threads: str
     only: str = ""  # the one source to compile; without it all are, and then linked
+    plain_kernels: bool = False  # not optimized: another target of this compiler and architecture has them so
     complaints: list[str] = field(default_factory=list)
     units: int = 0
     seconds: float = 0.0
@@ -53,10 +62,10 @@ def targets() -> Iterator[Target]:
         yield Target(f"{compiler} serial", compiler, here, "serial", threads_only)
     yield Target("gcc openmp", "gcc", here, "openmp", threads_only)
     for architecture in ("x86_64", "aarch64"):
-        for system in ("linux-gnu.2.17", "linux-musl"):
-            yield Target(f"{architecture}-{system}", f"{ZIG} {architecture}-{system}", architecture, "posix")
-        yield Target(f"{architecture}-windows", f"{ZIG} {architecture}-windows-gnu", architecture, "serial")
-        yield Target(f"{architecture}-macos", f"{ZIG} {architecture}-macos", architecture, "posix")
+        for system, threads in SYSTEMS.items():
+            suffix = "-gnu" if system == "windows" else ""
+            yield Target(f"{architecture}-{system}", f"{ZIG} {architecture}-{system}{suffix}", architecture, threads,
+                         plain_kernels=system != "linux-gnu.2.17")  # fmt: skip
 
 
 def run(target: Target, command: list[str], what: str) -> None:
@@ -80,6 +89,8 @@ def compile_and_link(chosen: list[Target], folder: Path, link_all: bool) -> None
             output = folder / str(number) / unit.name / (Path(unit.source).stem + ".o")
             output.parent.mkdir(parents=True, exist_ok=True)
             extra = (*build_plan.WARNINGS, *(() if "windows" in target.name else ("-fPIC",)))
+            if target.plain_kernels and unit.source == KERNELS and not link_all:
+                extra = (*extra, "-Xclang", "-disable-llvm-passes")
             command = build_plan.gnu_command(target.compiler, unit, output, extra, target.threads)
             what = " ".join((unit.source, *(f"-D{name}={value}" for name, value in unit.defines)))
             jobs.append((target, command, what))
