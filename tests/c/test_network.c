@@ -1160,6 +1160,34 @@ static void dawdling(void) {
     CHECK(polls > 0);
 }
 
+/* Of two threads, the one that dawdles is asked at every tile it has. Were nobody helped, it had 8 of 15 slots of every
+ * batch; once in many runs, at least, the other must have had time to take some. */
+static void helping(void) {
+    enum { ATTEMPTS = 50 };
+    const int mark = guarded_mark();
+    layers l;
+    build_for_zeros(&l, 0, FNN_FLOAT32);
+    const dataset data = dataset_new(&l, 6000, 16);
+    run start;
+    run_begin(&start, &l, &data, 2000);
+    start.training.poll = dawdle;
+    int all = 0, some = 0;
+    for (int attempt = 0; attempt <= ATTEMPTS && (attempt < 2 || 20 * some > 9 * all); attempt++) {
+        const int inner_mark = guarded_mark();
+        int polls = 0;
+        run r;
+        run_copy(&r, &start);
+        r.training.poll_context = &polls;
+        r.training.threads = attempt == 0 ? 1 : 2;
+        run_train(&r);
+        *(attempt == 0 ? &all : &some) = polls;
+        guarded_release(inner_mark);
+    }
+    CHECK(all >= 3 * 15);
+    if (!CHECK(20 * some <= 9 * all)) printf("    %d of %d looks\n", some, all);
+    guarded_release(mark);
+}
+
 /* What does not fit is told by a size of 0, and never computed wrong. */
 static void sizes(void) {
     for (int t = 0; t < 2; t++) {
@@ -1216,4 +1244,5 @@ void test_network(void) {
     divergence();
     stopping();
     dawdling();
+    helping();
 }
